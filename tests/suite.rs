@@ -1,0 +1,1 @@
+//! All tests that cross crates, in one binary.
