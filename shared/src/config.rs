@@ -147,20 +147,46 @@ impl ClipConfig {
         for (field, value, most) in [
             ("projection_dim", self.projection_dim, 1 << 14),
             ("vision_config.hidden_size", v.hidden_size, 1 << 14),
-            ("vision_config.intermediate_size", v.intermediate_size, 1 << 16),
-            ("vision_config.num_hidden_layers", v.num_hidden_layers, 1 << 8),
-            ("vision_config.num_attention_heads", v.num_attention_heads, 1 << 10),
+            (
+                "vision_config.intermediate_size",
+                v.intermediate_size,
+                1 << 16,
+            ),
+            (
+                "vision_config.num_hidden_layers",
+                v.num_hidden_layers,
+                1 << 8,
+            ),
+            (
+                "vision_config.num_attention_heads",
+                v.num_attention_heads,
+                1 << 10,
+            ),
             ("vision_config.image_size", v.image_size, 1 << 12),
             ("vision_config.patch_size", v.patch_size, 1 << 12),
             ("text_config.hidden_size", t.hidden_size, 1 << 14),
-            ("text_config.intermediate_size", t.intermediate_size, 1 << 16),
+            (
+                "text_config.intermediate_size",
+                t.intermediate_size,
+                1 << 16,
+            ),
             ("text_config.num_hidden_layers", t.num_hidden_layers, 1 << 8),
-            ("text_config.num_attention_heads", t.num_attention_heads, 1 << 10),
+            (
+                "text_config.num_attention_heads",
+                t.num_attention_heads,
+                1 << 10,
+            ),
             ("text_config.vocab_size", t.vocab_size, 1 << 22),
-            ("text_config.max_position_embeddings", t.max_position_embeddings, 1 << 14),
+            (
+                "text_config.max_position_embeddings",
+                t.max_position_embeddings,
+                1 << 14,
+            ),
         ] {
             if value == 0 || value > most {
-                return Err(config_error(format!("{field} is {value}; it must be 1 to {most}")));
+                return Err(config_error(format!(
+                    "{field} is {value}; it must be 1 to {most}"
+                )));
             }
         }
         for (tower, width, heads) in [
@@ -184,7 +210,10 @@ impl ClipConfig {
 }
 
 fn config_error(message: String) -> Error {
-    Error::Config { file: "config.json".into(), message }
+    Error::Config {
+        file: "config.json".into(),
+        message,
+    }
 }
 
 /// Which prompts are learnt (`docs/method.md`).
@@ -213,7 +242,12 @@ pub struct DcpConfig {
 
 impl Default for DcpConfig {
     fn default() -> Self {
-        Self { length: 36, depth: 6, reduction: 16, train_queries: false }
+        Self {
+            length: 36,
+            depth: 6,
+            reduction: 16,
+            train_queries: false,
+        }
     }
 }
 

@@ -14,7 +14,10 @@ pub type Rng = ChaCha8Rng;
 /// The stream called `name` of `seed`. Streams of different names are independent,
 /// so that adding one draw somewhere does not move all the others.
 pub fn stream(seed: u64, name: &str) -> Rng {
-    let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name).finalize();
+    let digest = Sha256::new()
+        .chain_update(seed.to_le_bytes())
+        .chain_update(name)
+        .finalize();
     let mut key = [0u8; 32];
     key.copy_from_slice(&digest);
     ChaCha8Rng::from_seed(key)
@@ -41,7 +44,9 @@ pub fn normal(rng: &mut Rng, shape: &[usize], std: f64, device: &Device) -> Resu
 /// If the tensor cannot be made on the device.
 pub fn uniform(rng: &mut Rng, shape: &[usize], bound: f64, device: &Device) -> Result<Tensor> {
     let count = shape.iter().product();
-    let values: Vec<f32> = (0..count).map(|_| ((unit(rng) * 2.0 - 1.0) * bound) as f32).collect();
+    let values: Vec<f32> = (0..count)
+        .map(|_| ((unit(rng) * 2.0 - 1.0) * bound) as f32)
+        .collect();
     Ok(Tensor::from_vec(values, shape, device)?)
 }
 

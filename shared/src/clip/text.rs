@@ -1,0 +1,87 @@
+//! Owns the text tower.
+
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+
+use super::Tokens;
+use super::tower::Encoder;
+use crate::config::{ClipConfig, TextConfig};
+use crate::error::{Error, Result};
+use crate::nn::attention::Mask;
+use crate::nn::block::BlockShape;
+use crate::nn::linear::Linear;
+use crate::nn::norm::LayerNorm;
+use crate::nn::tensor;
+use crate::prompt::slots::TowerPrompts;
+
+/// Tokens, causal blocks, the end token's projection into the joint space (method: section 1).
+#[derive(Clone, Debug)]
+pub struct TextTower {
+    config: TextConfig,
+    tokens: Tensor,
+    positions: Tensor,
+    encoder: Encoder,
+    final_norm: LayerNorm,
+    projection: Linear,
+}
+
+impl TextTower {
+    /// Reads `text_model.*` and `text_projection.weight`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape.
+    pub fn load(config: &ClipConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let (joint, config) = (config.projection_dim, config.text_config.clone());
+        let model = vb.pp("text_model");
+        let embeddings = model.pp("embeddings");
+        let width = config.hidden_size;
+        let shape = BlockShape {
+            width,
+            inner: config.intermediate_size,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act,
+            eps: config.layer_norm_eps,
+            mask: Mask::Causal,
+        };
+        let positions = [config.max_position_embeddings, width];
+        Ok(Self {
+            tokens: tensor(
+                &embeddings,
+                &[config.vocab_size, width],
+                "token_embedding.weight",
+            )?,
+            positions: tensor(&embeddings, &positions, "position_embedding.weight")?,
+            encoder: Encoder::load(config.num_hidden_layers, shape, model.pp("encoder"))?,
+            final_norm: LayerNorm::load(
+                width,
+                config.layer_norm_eps,
+                model.pp("final_layer_norm"),
+            )?,
+            projection: Linear::load(width, joint, false, vb.pp("text_projection"))?,
+            config,
+        })
+    }
+
+    /// Tokens [B, L], L at most the context length, to projected features [B, D], not normalised.
+    /// Padding is not masked; without prompts it has no effect, as it comes after the end token.
+    ///
+    /// # Errors
+    /// If the texts are longer than the context or hold an id beyond the vocabulary.
+    pub fn forward(&self, tokens: &Tokens, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
+        let (batch, length) = tokens.ids.dims2()?;
+        let (context, width) = (self.config.max_position_embeddings, self.config.hidden_size);
+        if length > context {
+            return Err(Error::Input(format!(
+                "texts of {length} tokens; the text tower takes at most {context}"
+            )));
+        }
+        let ids = tokens.ids.flatten_all()?;
+        let x = self
+            .tokens
+            .index_select(&ids, 0)?
+            .reshape((batch, length, width))?;
+        let x = x.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
+        let x = self.encoder.forward(&x, &tokens.eot, prompts)?;
+        self.projection.forward(&self.final_norm.forward(&x)?)
+    }
+}

@@ -1,0 +1,109 @@
+//! Owns the image tower.
+
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+
+use super::tower::{Encoder, first_token};
+use crate::config::{ClipConfig, VisionConfig};
+use crate::error::{Error, Result};
+use crate::nn::attention::Mask;
+use crate::nn::block::BlockShape;
+use crate::nn::linear::Linear;
+use crate::nn::norm::LayerNorm;
+use crate::nn::tensor;
+use crate::prompt::slots::TowerPrompts;
+
+/// Patches, class token, blocks, projection into the joint space (method: section 1).
+#[derive(Clone, Debug)]
+pub struct VisionTower {
+    config: VisionConfig,
+    class: Tensor,
+    patches: Tensor,
+    positions: Tensor,
+    pre_norm: LayerNorm,
+    encoder: Encoder,
+    post_norm: LayerNorm,
+    projection: Linear,
+}
+
+impl VisionTower {
+    /// Reads `vision_model.*` and `visual_projection.weight`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape.
+    pub fn load(config: &ClipConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let (joint, config) = (config.projection_dim, config.vision_config.clone());
+        let model = vb.pp("vision_model");
+        let embeddings = model.pp("embeddings");
+        let (width, patch) = (config.hidden_size, config.patch_size);
+        let shape = BlockShape {
+            width,
+            inner: config.intermediate_size,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act,
+            eps: config.layer_norm_eps,
+            mask: Mask::None,
+        };
+        Ok(Self {
+            class: tensor(&embeddings, &[width], "class_embedding")?,
+            patches: tensor(
+                &embeddings,
+                &[width, 3, patch, patch],
+                "patch_embedding.weight",
+            )?,
+            positions: tensor(
+                &embeddings,
+                &[config.patches() + 1, width],
+                "position_embedding.weight",
+            )?,
+            // Hugging Face's own spelling.
+            pre_norm: LayerNorm::load(width, config.layer_norm_eps, model.pp("pre_layrnorm"))?,
+            encoder: Encoder::load(config.num_hidden_layers, shape, model.pp("encoder"))?,
+            post_norm: LayerNorm::load(width, config.layer_norm_eps, model.pp("post_layernorm"))?,
+            projection: Linear::load(width, joint, false, vb.pp("visual_projection"))?,
+            config,
+        })
+    }
+
+    /// Preprocessed pixels [B, 3, S, S] to projected features [B, D], not normalised.
+    ///
+    /// # Errors
+    /// If the pixels are not of the configured size.
+    pub fn forward(&self, pixels: &Tensor, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
+        let x = self.pre_norm.forward(&self.embed(pixels)?)?;
+        let pooled = first_token(x.dim(0)?, x.device())?;
+        let x = self.encoder.forward(&x, &pooled, prompts)?;
+        self.projection.forward(&self.post_norm.forward(&x)?)
+    }
+
+    /// Class token and patches with positions, [B, patches + 1, d]. A convolution whose stride is its kernel is a
+    /// product of patches laid out flat.
+    fn embed(&self, pixels: &Tensor) -> Result<Tensor> {
+        let (side, patch, width) = (
+            self.config.image_size,
+            self.config.patch_size,
+            self.config.hidden_size,
+        );
+        let batch = match pixels.dims() {
+            &[batch, 3, h, w] if h == side && w == side => batch,
+            other => {
+                return Err(Error::Input(format!(
+                    "pixels have shape {other:?}; the image tower takes [batch, 3, {side}, {side}]"
+                )));
+            }
+        };
+        let grid = side / patch;
+        let flat = pixels
+            .reshape(&[batch, 3, grid, patch, grid, patch])?
+            .permute([0, 2, 4, 1, 3, 5])?
+            .contiguous()?
+            .reshape((batch, grid * grid, 3 * patch * patch))?;
+        let patches =
+            Linear::new(self.patches.reshape((width, 3 * patch * patch))?, None).forward(&flat)?;
+        let class = self
+            .class
+            .reshape((1, 1, width))?
+            .broadcast_as((batch, 1, width))?;
+        Ok(Tensor::cat(&[&class.contiguous()?, &patches], 1)?.broadcast_add(&self.positions)?)
+    }
+}

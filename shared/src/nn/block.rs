@@ -1,0 +1,102 @@
+//! Owns one pre-norm transformer block of CLIP, with Hugging Face tensor names.
+
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+
+use super::attention::{Mask, attention};
+use super::linear::Linear;
+use super::norm::LayerNorm;
+use crate::config::Activation;
+use crate::error::Result;
+
+/// Sizes of a tower's blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockShape {
+    /// Width d.
+    pub width: usize,
+    /// Width of the feed-forward part.
+    pub inner: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Activation of the feed-forward part.
+    pub activation: Activation,
+    /// Epsilon of the norms.
+    pub eps: f64,
+    /// Which tokens a token sees.
+    pub mask: Mask,
+}
+
+/// x + attention(norm x), then x + feed-forward(norm x).
+#[derive(Clone, Debug)]
+pub struct Block {
+    shape: BlockShape,
+    norm1: LayerNorm,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    norm2: LayerNorm,
+    up: Linear,
+    down: Linear,
+}
+
+impl Block {
+    /// Reads `layer_norm1`, `self_attn.{q,k,v,out}_proj`, `layer_norm2`, `mlp.fc1`, `mlp.fc2`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape.
+    pub fn load(shape: BlockShape, vb: VarBuilder<'_>) -> Result<Self> {
+        let BlockShape {
+            width, inner, eps, ..
+        } = shape;
+        let projection = |name: &str| Linear::load(width, width, true, vb.pp("self_attn").pp(name));
+        Ok(Self {
+            shape,
+            norm1: LayerNorm::load(width, eps, vb.pp("layer_norm1"))?,
+            query: projection("q_proj")?,
+            key: projection("k_proj")?,
+            value: projection("v_proj")?,
+            output: projection("out_proj")?,
+            norm2: LayerNorm::load(width, eps, vb.pp("layer_norm2"))?,
+            up: Linear::load(width, inner, true, vb.pp("mlp.fc1"))?,
+            down: Linear::load(inner, width, true, vb.pp("mlp.fc2"))?,
+        })
+    }
+
+    /// x [B, T, d] to [B, T, d].
+    ///
+    /// # Errors
+    /// If the shape of `x` does not fit.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.feed_forward(x, &self.attend(x)?)
+    }
+
+    /// What [`Block::forward`] gives at one row per post only, [B, d]: `rows` [B] counts in x flattened to [B * T, d].
+    /// The last block of a tower needs no more.
+    ///
+    /// # Errors
+    /// If the shape of `x` does not fit.
+    pub fn forward_at(&self, x: &Tensor, rows: &Tensor) -> Result<Tensor> {
+        let pick = |x: &Tensor| x.flatten(0, 1)?.index_select(rows, 0);
+        self.feed_forward(&pick(x)?, &pick(&self.attend(x)?)?)
+    }
+
+    fn attend(&self, x: &Tensor) -> Result<Tensor> {
+        let x = self.norm1.forward(x)?;
+        let (q, k, v) = (
+            self.query.forward(&x)?,
+            self.key.forward(&x)?,
+            self.value.forward(&x)?,
+        );
+        attention(&q, &k, &v, self.shape.heads, self.shape.mask)
+    }
+
+    fn feed_forward(&self, x: &Tensor, attended: &Tensor) -> Result<Tensor> {
+        let x = (x + self.output.forward(attended)?)?;
+        let inner = self
+            .shape
+            .activation
+            .forward(&self.up.forward(&self.norm2.forward(&x)?)?)?;
+        Ok((&x + self.down.forward(&inner)?)?)
+    }
+}

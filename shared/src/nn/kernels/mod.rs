@@ -1,0 +1,29 @@
+//! Owns the loops under the fused operations: flat f32 slices in, flat f32 slices out. No tensors, no shapes.
+
+pub(super) mod attention;
+pub(super) mod exp;
+pub(super) mod gelu;
+pub(super) mod norm;
+pub(super) mod product;
+pub(super) mod rows;
+
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor};
+
+/// The values of a contiguous f32 storage.
+pub(super) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let all = storage.as_slice::<f32>()?;
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&all[from..to]),
+        None => candle_core::bail!("a fused operation was given a tensor that is not contiguous"),
+    }
+}
+
+/// Calls `f` with the values of a CPU f32 tensor, made contiguous if it is not.
+pub(super) fn with_values<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(f(values(storage, layout)?)),
+        _ => candle_core::bail!("a fused CPU operation was given a tensor of another device"),
+    }
+}
