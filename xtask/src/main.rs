@@ -1,1 +1,47 @@
-fn main() {}
+//! Owns the project's own commands: `cargo xtask demo`, `test`, and the smaller ones they are made of.
+
+mod page;
+mod serve;
+mod stamp;
+mod step;
+mod test;
+mod tidy;
+mod tools;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check everything: format, lints, documentation, tests, WebAssembly, the page in Chromium
+    Test(test::Options),
+    /// Build the page into dist/
+    BuildWeb,
+    /// Serve a folder on this machine, as the demo does
+    Serve(serve::Options),
+    /// Check the sources for what the compiler does not: file docs, sizes, hosts, machine paths
+    Tidy,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::env::set_current_dir(&root)
+        .with_context(|| format!("cannot work in the project's folder {}", root.display()))?;
+    match arguments.command {
+        Command::Test(options) => test::run(&options),
+        Command::BuildWeb => page::build(),
+        Command::Serve(options) => serve::run(&options),
+        Command::Tidy => tidy::run(),
+    }
+}

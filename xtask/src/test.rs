@@ -1,0 +1,120 @@
+//! Owns `cargo xtask test`: every check of the project, cheapest first, stopping at the first that fails.
+
+use anyhow::{Context, Result};
+
+use crate::page::{self, WASM_TARGET_DIR};
+use crate::serve::Server;
+use crate::step::{Steps, call, cargo, command};
+use crate::{tidy, tools};
+
+/// What may be left out.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Leave out what needs Node and Chromium: the WebAssembly tests and the page
+    #[arg(long)]
+    skip_browser: bool,
+}
+
+/// Runs everything.
+///
+/// # Errors
+/// With the name of the first step that fails.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut steps = Steps::start();
+    let result = checks(&mut steps, options);
+    println!("\nTimes:\n{}", steps.summary());
+    result?;
+    println!("\nEverything passed.");
+    Ok(())
+}
+
+fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
+    steps.run("format", || {
+        call(&mut command("cargo", "fmt --all --check"))
+            .context("`cargo fmt` writes the files as they should be")
+    })?;
+    steps.run("tidy", tidy::run)?;
+    if options.skip_browser {
+        steps.skip("Node and Chromium", "as --skip-browser asks");
+    } else {
+        // Asked for now, so that nobody waits twenty minutes to hear that a program is missing.
+        steps.run("Node and Chromium", || {
+            tools::node()?;
+            println!("    {}", tools::chromium()?.display());
+            tools::browser_tests()
+        })?;
+    }
+    steps.run("packages", || call(&mut command("cargo", "fetch --locked")))?;
+    steps.run("clippy", || {
+        call(&mut command(
+            "cargo",
+            "clippy --workspace --all-targets --locked -- -D warnings",
+        ))
+    })?;
+    steps.run("clippy for WebAssembly", || {
+        tools::rust_target("wasm32-unknown-unknown")?;
+        let arguments = "clippy -p shared -p web --lib --bins --target wasm32-unknown-unknown --locked -- -D warnings";
+        call(wasm(command("cargo", arguments)).env_remove("RUSTFLAGS"))
+    })?;
+    steps.run("documentation", || {
+        let arguments = "doc --workspace --no-deps --locked";
+        call(command("cargo", arguments).env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    // Built apart from the tests, because these start the trainer as a program.
+    steps.run("build", || {
+        call(&mut command("cargo", "build --workspace --locked"))
+    })?;
+    steps.run("tests", || {
+        call(&mut command("cargo", "test --workspace --locked"))
+    })?;
+    if options.skip_browser {
+        steps.skip(
+            "WebAssembly tests, page, browser tests",
+            "as --skip-browser asks",
+        );
+        return Ok(());
+    }
+    steps.run("WebAssembly tests", webassembly_tests)?;
+    steps.run("page", page::build)?;
+    steps.run("browser tests", browser_tests)
+}
+
+/// The model's own tests compiled to WebAssembly with SIMD, run by Node through WASI.
+fn webassembly_tests() -> Result<()> {
+    let target = "wasm32-wasip1";
+    tools::rust_target(target)?;
+    let runner = std::env::current_dir()?.join("xtask/wasi.mjs");
+    let mut test = cargo();
+    test.args([
+        "test", "-p", "shared", "--lib", "--locked", "--target", target,
+    ])
+    .env(
+        "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
+        "-C target-feature=+simd128",
+    )
+    .env(
+        "CARGO_TARGET_WASM32_WASIP1_RUNNER",
+        format!("node --no-warnings {}", runner.display()),
+    )
+    .env_remove("RUSTFLAGS");
+    call(&mut wasm(test))
+}
+
+/// Playwright against the page that was just built, served as the demo serves it.
+fn browser_tests() -> Result<()> {
+    let server = Server::bind(std::path::Path::new(page::DIST), 0)?;
+    let address = server.address();
+    std::thread::spawn(move || server.serve());
+    call(
+        command(tools::npm(), "test")
+            .current_dir(tools::E2E)
+            .env("LACUNA_URL", address)
+            .env("CHROMIUM", tools::chromium()?),
+    )
+}
+
+/// The command with the target folder for WebAssembly.
+fn wasm(mut command: std::process::Command) -> std::process::Command {
+    command.env("CARGO_TARGET_DIR", WASM_TARGET_DIR);
+    command
+}
