@@ -1,1 +1,9 @@
-//! engine
+//! Owns what training runs on: parameters, optimiser, schedule, checkpoints, and the loop of `trainer train`.
+//!
+//! Knows nothing of the terminal: what happens is told to [`crate::report::Reporter`].
+
+pub mod adamw;
+pub mod atomic;
+pub mod checkpoint;
+pub mod parameters;
+pub mod schedule;

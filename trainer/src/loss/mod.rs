@@ -1,1 +1,6 @@
-//! loss
+//! Owns the losses of classifiers.
+
+pub mod arcface;
+pub mod bce;
+pub mod cross_entropy;
+pub mod supcon;
