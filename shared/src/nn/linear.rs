@@ -33,6 +33,16 @@ impl Linear {
         Self { weight, bias }
     }
 
+    /// The weight [outputs, inputs].
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias [outputs], if there is one.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
     /// Whether any of its tensors is trained.
     fn trained(&self) -> bool {
         self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op)
