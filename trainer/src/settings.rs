@@ -1,1 +1,381 @@
-//! settings
+//! Owns the settings of a training run: defaults, then a TOML file, then `--set key=value`, later ones winning.
+
+pub mod layers;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use shared::config::{DcpConfig, DplConfig, HeadConfig, PromptConfig, Task};
+
+use crate::engine::adamw::AdamWSettings;
+use crate::engine::atomic;
+use crate::engine::schedule::Decay;
+use crate::loss::arcface::Boundary;
+use crate::loss::supcon::Reduction;
+use crate::metrics::Selection;
+
+/// The name of the resolved copy in a run folder.
+pub const FILE: &str = "settings.toml";
+
+/// Everything a run depends on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where the posts come from.
+    pub data: DataSettings,
+    /// What is trained.
+    pub model: ModelSettings,
+    /// What is minimised.
+    pub loss: LossSettings,
+    /// How it is trained.
+    pub train: TrainSettings,
+    /// Which posts lack a modality.
+    pub missing: MissingSettings,
+    /// Where the run goes.
+    pub output: OutputSettings,
+}
+
+/// `[data]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSettings {
+    /// What the data are.
+    pub format: Format,
+    /// The folder with `data.jsonl`; not used by synthetic data.
+    pub path: PathBuf,
+    /// At most this many posts per split, for a quick try.
+    pub limit: Option<usize>,
+}
+
+/// The kinds of data sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// A folder with `data.jsonl` and pictures (`docs/data.md`).
+    #[default]
+    Jsonl,
+    /// Coloured squares with words, made on the spot: for tests and first tries.
+    Synthetic,
+}
+
+impl Default for DataSettings {
+    fn default() -> Self {
+        Self {
+            format: Format::Jsonl,
+            path: "data/emoji".into(),
+            limit: None,
+        }
+    }
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSettings {
+    /// A Hugging Face CLIP folder.
+    pub clip: PathBuf,
+    /// One class per post, or any number.
+    pub task: Task,
+    /// Whether the norms after the towers and the image projection are trained too, as the reference code does.
+    pub train_norms_and_projection: bool,
+    /// `[model.prompt]`
+    pub prompt: PromptConfig,
+    /// `[model.head]`
+    pub head: HeadConfig,
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self {
+            clip: "assets/clip-tiny".into(),
+            task: Task::MultiClass,
+            train_norms_and_projection: true,
+            prompt: PromptConfig::Dcp(DcpConfig::default()),
+            head: HeadConfig::Dpl(DplConfig::default()),
+        }
+    }
+}
+
+/// `[loss]`: the decoupled prototype head's margin and contrast. Other heads use plain cross-entropy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossSettings {
+    /// Margin m in radians for complete, text missing, image missing (paper, eq. 9).
+    pub margin: [f64; 3],
+    /// What happens where angle + margin exceeds pi.
+    pub boundary: Boundary,
+    /// Weight lambda of the contrast between prototypes (paper, eq. 13).
+    pub contrast: f64,
+    /// Its temperature tau.
+    pub temperature: f64,
+    /// Mean over pairs, or the paper's sum.
+    pub reduction: Reduction,
+    /// The prototypes that take part.
+    pub prototypes: Prototypes,
+}
+
+/// Which prototypes are contrasted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prototypes {
+    /// Those of the cases that occur in training.
+    #[default]
+    Active,
+    /// All four sets.
+    All,
+}
+
+impl Default for LossSettings {
+    fn default() -> Self {
+        Self {
+            margin: [0.1; 3],
+            boundary: Boundary::Fallback,
+            contrast: 1.0,
+            temperature: 1.0,
+            reduction: Reduction::MeanPairs,
+            prototypes: Prototypes::Active,
+        }
+    }
+}
+
+/// `[train]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSettings {
+    /// Times each post is seen.
+    pub epochs: usize,
+    /// Posts per forward and backward pass.
+    pub batch_size: usize,
+    /// Passes per optimiser step; their losses are divided by this.
+    pub accumulate: usize,
+    /// The learning rate after the warm-up.
+    pub rate: f64,
+    /// Share of all steps in which the rate rises from 0.
+    pub warmup: f64,
+    /// The way down after it.
+    pub decay: Decay,
+    /// The end of a cosine as a share of the rate.
+    pub floor: f64,
+    /// The seed of initial values and of the order of posts.
+    pub seed: u64,
+    /// The first values of the prototypes.
+    pub initialise: Initialise,
+    /// Epochs between two looks at the validation split.
+    pub validate_every: f64,
+    /// Steps between two checkpoints `last`; one is also written after each validation.
+    pub checkpoint_every: usize,
+    /// The metric that decides on `best`; by default accuracy, or f1_macro for multi-label tasks.
+    pub select: Option<Selection>,
+    /// `[train.optimiser]`
+    pub optimiser: AdamWSettings,
+}
+
+/// The start of the prototypes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Initialise {
+    /// Mean of the class's features minus the mean of all, from one pass over the training split.
+    #[default]
+    ClassMean,
+    /// Independent normal values.
+    Random,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 20,
+            batch_size: 64,
+            accumulate: 1,
+            rate: 1e-2,
+            warmup: 0.1,
+            decay: Decay::Linear,
+            floor: 0.0,
+            seed: 0,
+            initialise: Initialise::ClassMean,
+            validate_every: 1.0,
+            checkpoint_every: 50,
+            select: None,
+            optimiser: AdamWSettings::default(),
+        }
+    }
+}
+
+/// `[missing]`: the tables that take modalities away, drawn once per split and kept for the whole run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MissingSettings {
+    /// Which modality goes.
+    pub kind: MissingKind,
+    /// Share of posts that lose one, 0 to 1.
+    pub ratio: f64,
+    /// Of those, the share that loses the image, if `kind` is `both`.
+    pub both_ratio: f64,
+    /// The seed of the tables.
+    pub seed: u64,
+    /// Another kind for the test split.
+    pub test_kind: Option<MissingKind>,
+    /// Another ratio for the test split.
+    pub test_ratio: Option<f64>,
+}
+
+/// Which modality is taken away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingKind {
+    /// Of some posts the text, of others the image; never both.
+    #[default]
+    Both,
+    /// The text.
+    Text,
+    /// The image.
+    Image,
+}
+
+impl Default for MissingSettings {
+    fn default() -> Self {
+        Self {
+            kind: MissingKind::Both,
+            ratio: 0.7,
+            both_ratio: 0.5,
+            seed: 0,
+            test_kind: None,
+            test_ratio: None,
+        }
+    }
+}
+
+/// `[output]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputSettings {
+    /// The run folder; `--out` overrides it.
+    pub dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Defaults, then the file, then each `key=value` in order.
+    ///
+    /// # Errors
+    /// If the file cannot be read, a key is unknown (the nearest one is named), or a value impossible.
+    pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
+        let settings: Self = layers::resolve(file, overrides)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Reads the resolved copy of a run.
+    ///
+    /// # Errors
+    /// If the folder is no run, or its settings are damaged.
+    pub fn of_run(run: &Path) -> Result<Self> {
+        let path = run.join(FILE);
+        if !path.exists() {
+            bail!("{} is no run folder: it has no {FILE}", run.display());
+        }
+        Self::resolve(Some(&path), &[])
+    }
+
+    /// Saves the resolved copy.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save(&self, run: &Path) -> Result<()> {
+        atomic::write(&run.join(FILE), self.to_toml()?.as_bytes())
+    }
+
+    /// The settings as a TOML file.
+    ///
+    /// # Errors
+    /// If a value has no TOML form.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(self).context("the settings cannot be written as TOML")
+    }
+
+    /// The metric that decides on `best`.
+    pub fn selection(&self) -> Selection {
+        self.train
+            .select
+            .unwrap_or_else(|| Selection::of(self.model.task))
+    }
+
+    /// Says which value is impossible, if one is.
+    fn check(&self) -> Result<()> {
+        let share = |key: &str, value: f64| {
+            if (0.0..=1.0).contains(&value) {
+                Ok(())
+            } else {
+                bail!("{key} is {value}; it must be between 0 and 1")
+            }
+        };
+        let above_zero = |key: &str, value: f64| {
+            if value > 0.0 && value.is_finite() {
+                Ok(())
+            } else {
+                bail!("{key} is {value}; it must be above 0")
+            }
+        };
+        share("missing.ratio", self.missing.ratio)?;
+        share("missing.both_ratio", self.missing.both_ratio)?;
+        share("missing.test_ratio", self.missing.test_ratio.unwrap_or(0.0))?;
+        share("train.warmup", self.train.warmup)?;
+        share("train.floor", self.train.floor)?;
+        above_zero("train.rate", self.train.rate)?;
+        above_zero("train.validate_every", self.train.validate_every)?;
+        above_zero("loss.temperature", self.loss.temperature)?;
+        for (key, value) in [
+            ("train.epochs", self.train.epochs),
+            ("train.batch_size", self.train.batch_size),
+            ("train.accumulate", self.train.accumulate),
+            ("train.checkpoint_every", self.train.checkpoint_every),
+            ("data.limit", self.data.limit.unwrap_or(1)),
+        ] {
+            above_zero(key, value as f64)?;
+        }
+        for margin in self.loss.margin {
+            if !(0.0..std::f64::consts::PI).contains(&margin) {
+                bail!("loss.margin has {margin}; a margin is an angle from 0 up to pi");
+            }
+        }
+        if self.loss.contrast < 0.0 {
+            bail!(
+                "loss.contrast is {}; it must not be negative",
+                self.loss.contrast
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resolved_copy_reads_back() {
+        let overrides = [
+            "train.rate=0.003",
+            "model.head.method=linear",
+            "data.path=posts",
+            "missing.ratio=0",
+        ];
+        let settings = Settings::resolve(None, &overrides.map(String::from)).unwrap();
+        assert_eq!(settings.model.head, HeadConfig::Linear);
+        assert_eq!(settings.data.path, Path::new("posts"));
+        let folder = tempfile::tempdir().unwrap();
+        settings.save(folder.path()).unwrap();
+        assert_eq!(Settings::of_run(folder.path()).unwrap(), settings);
+    }
+
+    #[test]
+    fn impossible_values_are_told() {
+        for (setting, told) in [
+            ("missing.ratio=1.5", "missing.ratio is 1.5"),
+            ("train.epochs=0", "train.epochs is 0"),
+        ] {
+            let error = Settings::resolve(None, &[setting.into()]).unwrap_err();
+            assert!(format!("{error:#}").contains(told), "{error:#}");
+        }
+    }
+}

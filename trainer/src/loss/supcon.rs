@@ -25,7 +25,7 @@ pub enum Reduction {
 /// If `classes` does not have one entry per row.
 pub fn supervised_contrastive(
     prototypes: &Tensor,
-    classes: &[usize],
+    classes: &[u32],
     tau: f64,
     reduction: Reduction,
 ) -> Result<Tensor> {
