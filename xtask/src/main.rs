@@ -1,5 +1,8 @@
 //! Owns the project's own commands: `cargo xtask demo`, `test`, and the smaller ones they are made of.
 
+mod bench;
+mod demo;
+mod fetch;
 mod page;
 mod serve;
 mod stamp;
@@ -23,14 +26,20 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Train a classifier on open data, build the page, and serve it on this machine
+    Demo(demo::Options),
     /// Check everything: format, lints, documentation, tests, WebAssembly, the page in Chromium
     Test(test::Options),
+    /// Get the open data that the tiny CLIP and the demo are made of
+    Fetch(fetch::FetchArgs),
     /// Build the page into dist/
     BuildWeb,
     /// Serve a folder on this machine, as the demo does
     Serve(serve::Options),
     /// Check the sources for what the compiler does not: file docs, sizes, hosts, machine paths
     Tidy,
+    /// Measure our speed beside a peer's in the same run
+    Bench(bench::Options),
 }
 
 fn main() -> Result<()> {
@@ -39,9 +48,12 @@ fn main() -> Result<()> {
     std::env::set_current_dir(&root)
         .with_context(|| format!("cannot work in the project's folder {}", root.display()))?;
     match arguments.command {
+        Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Fetch(options) => fetch::run(&options),
         Command::BuildWeb => page::build(),
         Command::Serve(options) => serve::run(&options),
         Command::Tidy => tidy::run(),
+        Command::Bench(options) => bench::run(&options),
     }
 }

@@ -1,5 +1,6 @@
 //! Owns the building of the page: trunk, the WebAssembly profile, and the check that SIMD is really in it.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +11,8 @@ use crate::tools;
 
 /// Where the page is built to.
 pub(crate) const DIST: &str = "dist";
+/// The classifier that comes with the project.
+pub(crate) const COMMITTED_BUNDLE: &str = "assets/demo-bundle";
 /// WebAssembly has a target folder of its own, so that it never waits for, or throws away, native work.
 pub(crate) const WASM_TARGET_DIR: &str = "target/wasm";
 /// `f32x4.mul`: without it the compiler was told nothing of SIMD, and the page would be several times slower.
@@ -26,7 +29,7 @@ const INPUTS: [&str; 10] = [
     "web",
     "shared/Cargo.toml",
     "shared/src",
-    "assets/demo-bundle",
+    COMMITTED_BUNDLE,
 ];
 
 /// Builds the page into dist/, with the committed bundle in it; does nothing if it is up to date.
@@ -66,7 +69,7 @@ fn check_simd() -> Result<()> {
     for path in files(Path::new(DIST))? {
         if path.extension().is_some_and(|ending| ending == "wasm") {
             let code =
-                std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             multiplications += code
                 .windows(3)
                 .filter(|bytes| *bytes == SIMD_MULTIPLY)
@@ -78,6 +81,29 @@ fn check_simd() -> Result<()> {
         bail!(
             "the built page uses no SIMD; does something outside set RUSTFLAGS or the build's target features?"
         );
+    }
+    Ok(())
+}
+
+/// Puts a bundle where the built page looks for it, in place of the one that is there.
+///
+/// # Errors
+/// If the folder is no bundle or cannot be copied.
+pub(crate) fn install_bundle(bundle: &Path) -> Result<()> {
+    if !bundle.join("manifest.json").is_file() {
+        bail!("{} is no bundle: it has no manifest.json", bundle.display());
+    }
+    let target = Path::new(DIST).join("bundle");
+    let place = || format!("cannot put the bundle {} into {DIST}", bundle.display());
+    if target.exists() {
+        fs::remove_dir_all(&target).with_context(place)?;
+    }
+    for from in files(bundle)? {
+        let to = target.join(from.strip_prefix(bundle)?);
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder).with_context(place)?;
+        }
+        fs::copy(&from, &to).with_context(place)?;
     }
     Ok(())
 }

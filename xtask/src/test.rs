@@ -1,8 +1,10 @@
 //! Owns `cargo xtask test`: every check of the project, cheapest first, stopping at the first that fails.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 
-use crate::page::{self, WASM_TARGET_DIR};
+use crate::page::{self, COMMITTED_BUNDLE, WASM_TARGET_DIR};
 use crate::serve::Server;
 use crate::step::{Steps, call, cargo, command};
 use crate::{tidy, tools};
@@ -53,8 +55,16 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
     })?;
     steps.run("clippy for WebAssembly", || {
         tools::rust_target("wasm32-unknown-unknown")?;
-        let arguments = "clippy -p shared -p web --lib --bins --target wasm32-unknown-unknown --locked -- -D warnings";
-        call(wasm(command("cargo", arguments)).env_remove("RUSTFLAGS"))
+        // The page's thread is built without the model, the worker with it.
+        for part in [
+            "-p shared -p web --lib --bins",
+            "-p web --bin app --no-default-features",
+        ] {
+            let arguments =
+                format!("clippy {part} --target wasm32-unknown-unknown --locked -- -D warnings");
+            call(wasm(command("cargo", &arguments)).env_remove("RUSTFLAGS"))?;
+        }
+        Ok(())
     })?;
     steps.run("documentation", || {
         let arguments = "doc --workspace --no-deps --locked";
@@ -102,7 +112,8 @@ fn webassembly_tests() -> Result<()> {
 
 /// Playwright against the page that was just built, served as the demo serves it.
 fn browser_tests() -> Result<()> {
-    let server = Server::bind(std::path::Path::new(page::DIST), 0)?;
+    page::install_bundle(Path::new(COMMITTED_BUNDLE))?;
+    let server = Server::bind(Path::new(page::DIST), 0)?;
     let address = server.address();
     std::thread::spawn(move || server.serve());
     call(
