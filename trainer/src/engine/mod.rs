@@ -3,7 +3,12 @@
 //! Knows nothing of the terminal: what happens is told to [`crate::report::Reporter`].
 
 pub mod adamw;
+pub mod assembly;
 pub mod atomic;
 pub mod checkpoint;
+pub mod evaluate;
+pub mod fit;
+pub mod order;
 pub mod parameters;
 pub mod schedule;
+pub mod source;

@@ -2,6 +2,7 @@
 
 pub mod accuracy;
 pub mod confusion;
+pub mod evaluation;
 pub mod f1;
 pub mod ranking;
 

@@ -1,0 +1,145 @@
+//! Owns what the engine asks of data: posts by number, each with its classes, made into batches of given cases.
+
+use anyhow::{Context, Result, bail};
+use candle_core::{Device, Tensor};
+use shared::model::Batch;
+use shared::{Case, Modality};
+
+/// The posts of one split. Implementations are shared with a thread that prepares batches ahead.
+pub trait Source: Sync {
+    /// How many posts there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the post has before anything is taken away.
+    fn case(&self, post: usize) -> Case;
+
+    /// The post's classes, as indices: one for multi-class tasks.
+    fn classes(&self, post: usize) -> &[usize];
+
+    /// The model's input for these posts; post `posts[i]` is to appear in case `cases[i]`.
+    ///
+    /// # Errors
+    /// If a picture cannot be read; the message names it.
+    fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Batch>;
+}
+
+/// Posts of a source, each with the case it appears in for a whole run.
+pub struct Split<'a> {
+    /// Where they come from.
+    pub source: &'a dyn Source,
+    /// (post, case), in a fixed order.
+    pub posts: Vec<(usize, Case)>,
+}
+
+/// A batch with its answers.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// The model's input.
+    pub batch: Batch,
+    /// The posts' classes.
+    pub classes: Vec<Vec<usize>>,
+}
+
+impl<'a> Split<'a> {
+    /// All posts, with the modalities that `table` (codes by post) leaves them. A post that would lose the only
+    /// modality it has keeps it.
+    ///
+    /// # Errors
+    /// If the table has another length than the source.
+    pub fn with_table(source: &'a dyn Source, table: &[Case]) -> Result<Self> {
+        if table.len() != source.len() {
+            bail!(
+                "the missing table is for {} posts, but the split has {}",
+                table.len(),
+                source.len()
+            );
+        }
+        let posts = table.iter().enumerate().map(|(post, &taken)| {
+            let own = source.case(post);
+            let left = |modality: Modality| own.has(modality) && taken.has(modality);
+            (
+                post,
+                Case::of(left(Modality::Image), left(Modality::Text)).unwrap_or(own),
+            )
+        });
+        Ok(Self {
+            source,
+            posts: posts.collect(),
+        })
+    }
+
+    /// The posts that can appear in one case, all in that case: those that have what the case needs.
+    pub fn all_in_case(source: &'a dyn Source, case: Case) -> Self {
+        let fits = |post: &usize| {
+            Modality::ALL
+                .into_iter()
+                .all(|modality| !case.has(modality) || source.case(*post).has(modality))
+        };
+        Self {
+            source,
+            posts: (0..source.len())
+                .filter(fits)
+                .map(|post| (post, case))
+                .collect(),
+        }
+    }
+
+    /// The cases that occur, in the order of their codes.
+    pub fn cases(&self) -> Vec<Case> {
+        Case::ALL
+            .into_iter()
+            .filter(|case| self.posts.iter().any(|(_, own)| own == case))
+            .collect()
+    }
+
+    /// The posts at these places of the split as one batch.
+    ///
+    /// # Errors
+    /// As [`Source::batch`].
+    pub fn sample(&self, places: &[usize]) -> Result<Sample> {
+        let chosen = places.iter().map(|&place| {
+            self.posts
+                .get(place)
+                .copied()
+                .with_context(|| format!("the split has no post {place}"))
+        });
+        let (posts, cases): (Vec<usize>, Vec<Case>) =
+            chosen.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let batch = self.source.batch(&posts, &cases)?;
+        Ok(Sample {
+            batch,
+            classes: posts
+                .iter()
+                .map(|&post| self.source.classes(post).to_vec())
+                .collect(),
+        })
+    }
+}
+
+impl Sample {
+    /// The answers as 0 or 1, [B, K].
+    ///
+    /// # Errors
+    /// If a class is out of range.
+    pub fn targets(&self, classes: usize, device: &Device) -> Result<Tensor> {
+        let mut values = vec![0f32; self.classes.len() * classes];
+        for (row, own) in self.classes.iter().enumerate() {
+            for &class in own {
+                if class >= classes {
+                    bail!("a post has class number {class}, but there are {classes} classes");
+                }
+                values[row * classes + class] = 1.0;
+            }
+        }
+        Ok(Tensor::from_vec(
+            values,
+            (self.classes.len(), classes),
+            device,
+        )?)
+    }
+}
