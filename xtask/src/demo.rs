@@ -96,7 +96,7 @@ fn obtain_posts(steps: &mut Steps) -> Result<()> {
 
 /// Trains, prints the accuracy by case, exports; returns the bundle's folder.
 fn train(steps: &mut Steps, fresh: bool) -> Result<PathBuf> {
-    let stamp = Stamp::of("train", &[CONFIG, "assets/tiny-clip", POSTS])?;
+    let stamp = Stamp::of("train", &[CONFIG, "assets/clip-tiny", POSTS])?;
     if !fresh && stamp.holds(&[RUN, BUNDLE]) {
         steps.skip(
             "train",
