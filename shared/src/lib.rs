@@ -11,6 +11,7 @@ pub mod error;
 pub mod head;
 pub mod model;
 pub mod nn;
+pub mod parameter;
 pub mod predict;
 pub mod preprocess;
 pub mod prompt;

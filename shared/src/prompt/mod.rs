@@ -1,1 +1,121 @@
-//! prompt
+//! Owns the prompt methods: one file a method, met by the towers only at [`slots::TowerPrompts`].
+//!
+//! A new method is one new file that implements [`PromptPlan`] for its settings and [`PromptMethod`] for its loaded
+//! tensors, and one line in [`plan`].
+
+pub mod dcp;
+pub mod folded;
+pub mod none;
+pub mod slots;
+
+use candle_core::Device;
+use candle_nn::VarBuilder;
+
+use crate::case::{Case, Modality};
+use crate::config::{ClipConfig, PromptConfig};
+use crate::error::Result;
+use crate::nn::Tensors;
+use crate::parameter::{Parameter, draw};
+use crate::rng::Rng;
+use slots::TowerPrompts;
+
+/// Prompts with their tensors loaded.
+pub trait PromptMethod: Send + Sync {
+    /// What enters one tower in one case; also for the modality that is missing, whose tower need not run.
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    fn tower(&self, case: Case, modality: Modality) -> Result<TowerPrompts>;
+
+    /// What enters the towers that run in one case, image first. Methods that couple the towers share the work here.
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    fn towers(&self, case: Case) -> Result<[Option<TowerPrompts>; 2]> {
+        let of = |modality| {
+            case.has(modality)
+                .then(|| self.tower(case, modality))
+                .transpose()
+        };
+        Ok([of(Modality::Image)?, of(Modality::Text)?])
+    }
+}
+
+/// What the settings of a prompt method say without any tensor.
+pub trait PromptPlan {
+    /// Says which setting is impossible with these towers, if one is.
+    ///
+    /// # Errors
+    /// If the prompts do not fit the towers.
+    fn check(&self, clip: &ClipConfig) -> Result<()>;
+
+    /// The method's tensors under `prompt.`, in the order in which they are drawn.
+    fn parameters(&self, clip: &ClipConfig) -> Vec<Parameter>;
+
+    /// How many rows enter the towers, and where: the shapes of the folded form.
+    fn rows(&self) -> Rows;
+
+    /// Reads the tensors; `vb` stands at `prompt`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape.
+    fn load(&self, clip: &ClipConfig, vb: VarBuilder<'_>) -> Result<Box<dyn PromptMethod>>;
+}
+
+/// Rows that a method puts into a tower.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// Constant rows in front of block 0.
+    pub fixed: usize,
+    /// Rows computed from the post, behind the constant ones.
+    pub dynamic: usize,
+    /// Rows that are overwritten at the inputs of blocks 1 to `depth` - 1.
+    pub renewed: usize,
+    /// Blocks with fresh rows, block 0 counted.
+    pub depth: usize,
+}
+
+/// The table of methods.
+pub fn plan(config: &PromptConfig) -> &dyn PromptPlan {
+    match config {
+        PromptConfig::None => &none::NoPrompts,
+        PromptConfig::Dcp(settings) => settings,
+    }
+}
+
+/// Reads the prompts of `config`; `vb` stands at `prompt`.
+///
+/// # Errors
+/// If the settings do not fit the towers, or a tensor is missing or of another shape.
+pub fn load(
+    config: &PromptConfig,
+    clip: &ClipConfig,
+    vb: VarBuilder<'_>,
+) -> Result<Box<dyn PromptMethod>> {
+    let plan = plan(config);
+    plan.check(clip)?;
+    plan.load(clip, vb)
+}
+
+/// Fresh prompts under their full names (`prompt.*`).
+///
+/// # Errors
+/// If the settings do not fit the towers, or the tensors cannot be made on the device.
+pub fn initialise(
+    config: &PromptConfig,
+    clip: &ClipConfig,
+    rng: &mut Rng,
+    device: &Device,
+) -> Result<Tensors> {
+    let plan = plan(config);
+    plan.check(clip)?;
+    draw(&plan.parameters(clip), rng, device)
+}
+
+/// The width of a modality's tower.
+pub fn width(clip: &ClipConfig, modality: Modality) -> usize {
+    match modality {
+        Modality::Image => clip.vision_config.hidden_size,
+        Modality::Text => clip.text_config.hidden_size,
+    }
+}
