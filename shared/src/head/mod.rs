@@ -1,1 +1,128 @@
-//! head
+//! Owns the output heads: one file a head, met by the model at the traits [`Head`] and [`HeadPlan`].
+//!
+//! A new head is one new file that implements both, and one line in [`plan`].
+
+pub mod dpl;
+pub mod features;
+pub mod linear;
+pub mod means;
+
+use candle_core::{Device, Tensor};
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
+
+use crate::case::Case;
+use crate::config::HeadConfig;
+use crate::error::Result;
+use crate::nn::Tensors;
+use crate::parameter::{Parameter, draw};
+use crate::rng::Rng;
+pub use features::Features;
+
+/// What a modality's contribution to a class is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// The cosine between the features and the class's prototype, -1 to 1.
+    Cosine,
+    /// The modality's summand of the logit, the bias left out.
+    Logit,
+}
+
+/// A head with its tensors loaded.
+pub trait Head: Send + Sync {
+    /// Scores [n, K] before any scale: cosines z for prototypes, logits for a linear head. What margins act on.
+    ///
+    /// # Errors
+    /// If features that the case has are absent or of another width.
+    fn scores(&self, features: &Features) -> Result<Tensor>;
+
+    /// Logits [n, K] of scores: what softmax or sigmoid act on.
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    fn logits(&self, case: Case, scores: &Tensor) -> Result<Tensor>;
+
+    /// What the image and the text say for each class, [n, K] each, absent for a missing modality.
+    ///
+    /// # Errors
+    /// If features that the case has are absent or of another width.
+    fn contributions(&self, features: &Features) -> Result<[Option<Tensor>; 2]>;
+
+    /// What the contributions are measured in.
+    fn evidence(&self) -> Evidence;
+
+    /// The tensors as a bundle carries them, under their full names (`head.*`).
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    fn fold(&self) -> Result<Tensors>;
+
+    /// The head as decoupled prototypes, for losses that act on the prototypes themselves.
+    fn as_dpl(&self) -> Option<&dpl::Dpl> {
+        None
+    }
+}
+
+/// What the settings of a head say without any tensor. D is the width of the joint space, K the number of classes.
+pub trait HeadPlan {
+    /// Says which setting is impossible, if one is.
+    ///
+    /// # Errors
+    /// If a setting makes no head.
+    fn check(&self) -> Result<()>;
+
+    /// The head's tensors under `head.`, in the order in which they are drawn.
+    fn parameters(&self, width: usize, classes: usize) -> Vec<Parameter>;
+
+    /// Reads the tensors; `vb` stands at `head`. `folded` tells that they come from [`Head::fold`].
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape.
+    fn load(
+        &self,
+        width: usize,
+        classes: usize,
+        folded: bool,
+        vb: VarBuilder<'_>,
+    ) -> Result<Box<dyn Head>>;
+}
+
+/// The table of heads.
+pub fn plan(config: &HeadConfig) -> &dyn HeadPlan {
+    match config {
+        HeadConfig::Linear => &linear::LinearSettings,
+        HeadConfig::Dpl(settings) => settings,
+    }
+}
+
+/// Reads the head of `config` as it is trained; `vb` stands at `head`.
+///
+/// # Errors
+/// If the settings are impossible, or a tensor is missing or of another shape.
+pub fn load(
+    config: &HeadConfig,
+    width: usize,
+    classes: usize,
+    vb: VarBuilder<'_>,
+) -> Result<Box<dyn Head>> {
+    let plan = plan(config);
+    plan.check()?;
+    plan.load(width, classes, false, vb)
+}
+
+/// A fresh head under its full names (`head.*`). See [`means::ClassMeans`] for a better start of prototypes.
+///
+/// # Errors
+/// If the settings are impossible, or the tensors cannot be made on the device.
+pub fn initialise(
+    config: &HeadConfig,
+    width: usize,
+    classes: usize,
+    rng: &mut Rng,
+    device: &Device,
+) -> Result<Tensors> {
+    let plan = plan(config);
+    plan.check()?;
+    draw(&plan.parameters(width, classes), rng, device)
+}
