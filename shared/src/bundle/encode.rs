@@ -1,0 +1,93 @@
+//! Owns the way out: from a trained model to the files of a bundle, folded, the same bytes for the same model.
+
+use candle_core::Device;
+
+use super::manifest::{FORMAT, FORMAT_VERSION};
+use super::{
+    About, CARD, Dtype, FileEntry, FileRole, MANIFEST, Manifest, TOKENIZER, card, error, shard,
+};
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::model::Model;
+use crate::nn::{Tensors, var_builder};
+use crate::preprocess::image::ImagePreprocessor;
+use crate::preprocess::text::TextTokenizer;
+
+/// What goes into a bundle.
+pub struct Contents<'a> {
+    /// The model.
+    pub config: &'a ModelConfig,
+    /// Its tensors as trained: CLIP's under Hugging Face names, `prompt.*` and `head.*`. Others are left out.
+    pub tensors: &'a Tensors,
+    /// How pictures become pixels.
+    pub images: &'a ImagePreprocessor,
+    /// How texts become tokens.
+    pub tokenizer: &'a TextTokenizer,
+    /// How weights are stored.
+    pub dtype: Dtype,
+    /// For people.
+    pub about: About,
+}
+
+/// All files of the bundle with their names: the manifest first, the model card last.
+///
+/// # Errors
+/// If the tensors do not make the model, or it is beyond the limits.
+pub fn encode(contents: Contents<'_>) -> Result<Vec<(String, Vec<u8>)>> {
+    let Contents {
+        config,
+        tensors,
+        images,
+        tokenizer,
+        dtype,
+        about,
+    } = contents;
+    let folded = Model::load(config, var_builder(tensors, &Device::Cpu))?.fold()?;
+    let part = |prefixes: &[&str]| -> Tensors {
+        let of = tensors.iter().filter(|(name, _)| {
+            prefixes.iter().any(|prefix| name.starts_with(prefix))
+                && !name.ends_with(".position_ids")
+        });
+        of.map(|(name, tensor)| (name.clone(), tensor.clone()))
+            .collect()
+    };
+    let image = part(&["vision_model.", "visual_projection."]);
+    let text = part(&["text_model.", "text_projection."]);
+
+    let mut files = vec![(
+        FileRole::Tokenizer,
+        TOKENIZER.to_string(),
+        tokenizer.to_json().into_bytes(),
+    )];
+    for (role, stem, tensors) in [
+        (FileRole::PromptsAndHead, "head", &folded),
+        (FileRole::ImageTower, "image", &image),
+        (FileRole::TextTower, "text", &text),
+    ] {
+        let shards = shard::encode(stem, tensors, dtype)?;
+        files.extend(shards.into_iter().map(|(name, bytes)| (role, name, bytes)));
+    }
+    let preprocessor = serde_json::from_str(&images.to_json()).map_err(|e| {
+        error(
+            MANIFEST,
+            format!("the preprocessor's settings are no JSON ({e})"),
+        )
+    })?;
+    let manifest = Manifest {
+        format: FORMAT.into(),
+        format_version: FORMAT_VERSION,
+        checksum: String::new(),
+        about,
+        config: config.clone(),
+        preprocessor,
+        dtype,
+        files: files
+            .iter()
+            .map(|(role, name, bytes)| FileEntry::of(name, *role, bytes))
+            .collect(),
+    };
+    let mut bundle = vec![(MANIFEST.to_string(), manifest.to_json()?)];
+    bundle.extend(files.into_iter().map(|(_, name, bytes)| (name, bytes)));
+    bundle.push((CARD.into(), card::render(&manifest).into_bytes()));
+    Ok(bundle)
+}
