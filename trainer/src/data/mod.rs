@@ -1,1 +1,4 @@
-//! data
+//! Owns posts on disk: reading them, checking them, taking modalities away, and making batches.
+
+pub mod prepare;
+pub mod split;
