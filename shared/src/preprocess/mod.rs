@@ -1,1 +1,10 @@
-//! preprocess
+//! Owns what happens to a post before the model sees it: a picture becomes pixels, a text becomes tokens, both exactly
+//! as CLIP's own preprocessing does, natively and in the browser.
+
+mod clean;
+mod decode;
+pub mod image;
+mod resize;
+pub mod text;
+
+pub use decode::Limits;
