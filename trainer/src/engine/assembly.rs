@@ -1,7 +1,7 @@
 //! Owns putting a trainable model together: the frozen CLIP, and beside it what is trained and what is saved.
 
 use anyhow::{Context, Result, bail};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
 use shared::config::ModelConfig;
 use shared::model::{self, Model};
@@ -52,23 +52,15 @@ impl Assembly {
         })
     }
 
-    /// A model for inference, from a CLIP and the tensors of a checkpoint.
+    /// A model for inference from all its tensors.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn trained(
-        config: &ModelConfig,
-        clip: &Tensors,
-        saved: &Tensors,
-        device: &Device,
-    ) -> Result<Model> {
-        let mut all = clip.clone();
-        all.extend(
-            saved
-                .iter()
-                .map(|(name, tensor)| (name.clone(), tensor.clone())),
-        );
-        Ok(Model::load(config, shared::nn::var_builder(&all, device))?)
+    pub fn trained(config: &ModelConfig, tensors: &Tensors, device: &Device) -> Result<Model> {
+        Ok(Model::load(
+            config,
+            shared::nn::var_builder(tensors, device),
+        )?)
     }
 
     /// What a checkpoint holds: the trained tensors and the kept ones.
@@ -123,8 +115,5 @@ pub fn sha256(tensors: &Tensors) -> Result<String> {
 }
 
 fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(tensor
-        .flatten_all()?
-        .to_dtype(candle_core::DType::F32)?
-        .to_vec1()?)
+    Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
 }
