@@ -143,10 +143,8 @@ impl TextTokenizer {
     }
 
     /// Writes the `tokenizer.json` that [`Self::from_json`] reads.
-    ///
-    /// # Errors
-    /// None that a tokeniser of this crate can cause; then the text is empty.
     pub fn to_json(&self) -> String {
+        // Strings and numbers only: nothing that could fail to be written.
         self.tokenizer.to_string(false).unwrap_or_default()
     }
 
@@ -237,11 +235,13 @@ pub fn assemble(bpe: BPE) -> Result<Tokenizer> {
     )
     .map_err(failed)?;
     let bytes = ByteLevel::new(false, true, true);
-    tokenizer.with_normalizer(Some(Normalizers::new(vec![
-        NFC.into(),
-        spaces.into(),
-        Lowercase.into(),
-    ])));
+    tokenizer
+        .with_normalizer(Some(Normalizers::new(vec![
+            NFC.into(),
+            spaces.into(),
+            Lowercase.into(),
+        ])))
+        .map_err(failed)?;
     tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(vec![words.into(), bytes.into()])));
     tokenizer.with_post_processor(Some(
         RobertaProcessing::new(end, start)
