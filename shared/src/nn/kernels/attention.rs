@@ -1,5 +1,7 @@
 //! Owns the loops of multi-head attention, forward and backward, on [batch, tokens, width] without transposes.
 
+use multiversion::multiversion;
+
 use super::exp::exp;
 use super::product::{Target, View, product};
 
@@ -45,19 +47,21 @@ impl Shape {
             self.scale(),
             false,
         );
-        for (i, row) in weights.chunks_exact_mut(self.keys).enumerate() {
-            let seen = if self.causal {
-                (i + 1).min(self.keys)
-            } else {
-                self.keys
-            };
-            let (row, hidden) = row.split_at_mut(seen);
-            hidden.fill(0.0);
-            let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            row.iter_mut().for_each(|x| *x = exp(*x - top));
-            let norm = 1.0 / row.iter().sum::<f32>();
-            row.iter_mut().for_each(|x| *x *= norm);
-        }
+        softmax(weights, self.keys, self.causal);
+    }
+}
+
+/// Softmax of each row; of row i only the first i + 1 values if `causal`, the others become 0.
+#[multiversion(targets = "simd")]
+fn softmax(matrix: &mut [f32], width: usize, causal: bool) {
+    for (i, row) in matrix.chunks_exact_mut(width).enumerate() {
+        let seen = if causal { (i + 1).min(width) } else { width };
+        let (row, hidden) = row.split_at_mut(seen);
+        hidden.fill(0.0);
+        let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        row.iter_mut().for_each(|x| *x = exp(*x - top));
+        let norm = 1.0 / row.iter().sum::<f32>();
+        row.iter_mut().for_each(|x| *x *= norm);
     }
 }
 
