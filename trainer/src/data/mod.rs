@@ -1,4 +1,10 @@
 //! Owns posts on disk: reading them, checking them, taking modalities away, and making batches.
 
+pub mod check;
+pub mod jsonl;
+pub mod loader;
+pub mod missing;
 pub mod prepare;
+pub mod record;
 pub mod split;
+pub mod synthetic;

@@ -314,7 +314,9 @@ mod tests {
 
     #[test]
     fn authors_names_go_and_words_stay() {
-        let lexicon: BTreeSet<String> = ["full", "moon", "frog", "park"].map(str::to_owned).into();
+        let lexicon: BTreeSet<String> = ["full", "moon", "frog", "park", "in", "the"]
+            .map(str::to_owned)
+            .into();
         let library = [
             art(
                 "full moon dan gerhar",

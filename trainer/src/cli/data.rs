@@ -1,0 +1,82 @@
+//! Owns `trainer data`: preparing the project's own data, and looking a data folder over.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+
+use crate::data::{check, prepare};
+
+/// Prepare or check data
+#[derive(Debug, Args)]
+pub struct DataCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make the drawings, nouns and the demo task from what `cargo xtask fetch` got
+    Prepare(PrepareArgs),
+    /// Look a data folder over: counts, unreadable pictures, duplicates across splits, label balance
+    Check(CheckArgs),
+}
+
+#[derive(Debug, Args)]
+struct PrepareArgs {
+    /// The folder that `cargo xtask fetch` filled
+    #[arg(long, default_value = "data/sources")]
+    sources: PathBuf,
+    /// The folder to fill
+    #[arg(long, default_value = "data")]
+    out: PathBuf,
+    /// Seed of the split
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Threads to render on; 0 is all
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// A folder with data.jsonl
+    folder: PathBuf,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If a source or the data is missing or malformed, or, for `check`, if a picture cannot be read.
+pub fn run(command: &DataCommand) -> Result<()> {
+    match &command.action {
+        Action::Prepare(args) => {
+            let options = prepare::Options {
+                sources: args.sources.clone(),
+                out: args.out.clone(),
+                seed: args.seed,
+                threads: args.threads,
+            };
+            prepare::run(&options, &|line| println!("{line}"))
+        }
+        Action::Check(args) => {
+            let report = check::check(&args.folder)?;
+            if args.json {
+                println!("{}", serde_json::to_string_pretty(&report)?);
+            } else {
+                print!("{report}");
+            }
+            if report.is_broken() {
+                bail!(
+                    "{} cannot be trained on as it is: {} pictures cannot be read",
+                    args.folder.display(),
+                    report.unreadable.len()
+                );
+            }
+            Ok(())
+        }
+    }
+}

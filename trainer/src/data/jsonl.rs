@@ -1,0 +1,243 @@
+//! Owns reading `data.jsonl`: one post a line, with errors that name the file, the line and the field.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value};
+
+use super::record::{Post, Split};
+
+/// The file's name in a data folder.
+pub const FILE: &str = "data.jsonl";
+/// The folder of pictures named by their post's id.
+pub const IMAGES: &str = "images";
+/// Endings looked for there, in this order.
+const ENDINGS: [&str; 5] = ["jpg", "png", "jpeg", "webp", "gif"];
+
+/// Reads all posts of a data folder, in the order of their lines.
+///
+/// # Errors
+/// If the file cannot be read, a line is no JSON object, a field has the wrong kind, a post has neither an image nor
+/// a text, or two posts have the same id.
+pub fn read(folder: &Path) -> Result<Vec<Post>> {
+    let path = folder.join(FILE);
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "cannot read {}; a data folder has a {FILE} (docs/data.md)",
+            path.display()
+        )
+    })?;
+    let posts = parse(&text, folder, &path.display().to_string())?;
+    let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
+    for post in &posts {
+        if let Some(first) = lines.insert(&post.id, post.line) {
+            bail!(
+                "{} line {}: the id {:?} was used in line {first} already",
+                path.display(),
+                post.line,
+                post.id
+            );
+        }
+    }
+    Ok(posts)
+}
+
+/// Reads posts from the text of a JSON-lines file called `name` in messages; pictures lie in `folder`. Blank lines are
+/// skipped.
+///
+/// # Errors
+/// As [`read`], but ids may repeat.
+pub fn parse(text: &str, folder: &Path, name: &str) -> Result<Vec<Post>> {
+    let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    lines
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(i, line)| {
+            parse_line(line, i + 1, folder).with_context(|| format!("{name} line {}", i + 1))
+        })
+        .collect()
+}
+
+/// Reads one line.
+///
+/// # Errors
+/// If it is no JSON object, a field has the wrong kind, or there is neither an image nor a text.
+pub fn parse_line(line: &str, number: usize, folder: &Path) -> Result<Post> {
+    let value: Value = serde_json::from_str(line)
+        .map_err(|e| anyhow::anyhow!("no valid JSON at column {}: {e}", e.column()))?;
+    let Value::Object(fields) = value else {
+        bail!(
+            "a post is a JSON object {{...}}, but this is {}",
+            kind(&value)
+        );
+    };
+    let id = match fields.get("id") {
+        None | Some(Value::Null) => number.to_string(),
+        Some(Value::String(id)) => id.clone(),
+        Some(Value::Number(id)) => id.to_string(),
+        Some(other) => bail!("the field \"id\" must be a string, but is {}", kind(other)),
+    };
+    let text = string(&fields, "text")?.filter(|text| !text.trim().is_empty());
+    let image = match string(&fields, "image")?.filter(|path| !path.trim().is_empty()) {
+        Some(path) => Some(folder.join(path)),
+        None => image_by_id(folder, &id),
+    };
+    if image.is_none() && text.is_none() {
+        bail!("the post {id:?} has neither an image nor a text; give at least one");
+    }
+    let split = match string(&fields, "split")? {
+        None => Split::Train,
+        Some(name) => name
+            .parse()
+            .map_err(|e| anyhow::anyhow!("the field \"split\": {e}"))?,
+    };
+    Ok(Post {
+        labels: labels(&fields)?,
+        id,
+        image,
+        text,
+        split,
+        line: number,
+    })
+}
+
+/// `label` (a string or a number) or `labels` (a list of them), not both.
+fn labels(fields: &Map<String, Value>) -> Result<Vec<String>> {
+    let one = |field: &str, value: &Value| match value {
+        Value::String(label) => Ok(label.clone()),
+        Value::Number(label) => Ok(label.to_string()),
+        Value::Bool(label) => Ok(label.to_string()),
+        other => bail!(
+            "the field {field:?} must hold strings, but has {}",
+            kind(other)
+        ),
+    };
+    let present = |field: &str| fields.get(field).filter(|value| !value.is_null());
+    match (present("label"), present("labels")) {
+        (None, None) => Ok(Vec::new()),
+        (Some(_), Some(_)) => bail!("the post has both \"label\" and \"labels\"; use one of them"),
+        (Some(label), None) => Ok(vec![one("label", label)?]),
+        (None, Some(Value::Array(labels))) => {
+            let mut labels: Vec<String> = labels
+                .iter()
+                .map(|label| one("labels", label))
+                .collect::<Result<_>>()?;
+            labels.sort();
+            labels.dedup();
+            Ok(labels)
+        }
+        (None, Some(other)) => bail!(
+            "the field \"labels\" must be a list, but is {}",
+            kind(other)
+        ),
+    }
+}
+
+fn string(fields: &Map<String, Value>, field: &str) -> Result<Option<String>> {
+    match fields.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(value)) => Ok(Some(value.clone())),
+        Some(other) => bail!(
+            "the field {field:?} must be a string, but is {}",
+            kind(other)
+        ),
+    }
+}
+
+/// `images/{id}.jpg`, `.png`, ... if there is one. Ids that would lead out of the folder have none.
+fn image_by_id(folder: &Path, id: &str) -> Option<PathBuf> {
+    if id.contains("..") || Path::new(id).is_absolute() {
+        return None;
+    }
+    let images = folder.join(IMAGES);
+    ENDINGS
+        .iter()
+        .map(|ending| images.join(format!("{id}.{ending}")))
+        .find(|path| path.is_file())
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn posts_are_read_with_what_they_have() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(IMAGES)).unwrap();
+        std::fs::write(folder.path().join("images/7.png"), "").unwrap();
+        let text = "{\"id\":7,\"label\":\"soup\",\"split\":\"dev\",\"style\":\"x\"}\n\n\
+                    {\"id\":\"b\",\"text\":\"hot\",\"labels\":[\"tea\",\"drink\"],\"image\":\"p/q.jpg\"}\n\
+                    {\"text\":\"cold\",\"image\":null}\n";
+        std::fs::write(folder.path().join(FILE), text).unwrap();
+        let posts = read(folder.path()).unwrap();
+        assert_eq!(posts.len(), 3);
+        assert_eq!(posts[0].image, Some(folder.path().join("images/7.png")));
+        assert_eq!(
+            (posts[0].split, posts[0].text.as_deref()),
+            (Split::Val, None)
+        );
+        assert_eq!(posts[1].image, Some(folder.path().join("p/q.jpg")));
+        assert_eq!(posts[1].labels, ["drink", "tea"]);
+        assert_eq!((posts[2].id.as_str(), posts[2].line), ("4", 4));
+        assert!(posts[2].image.is_none() && posts[2].labels.is_empty());
+    }
+
+    #[test]
+    fn every_mistake_names_line_and_field() {
+        let folder = tempfile::tempdir().unwrap();
+        for (line, parts) in [
+            (
+                "{\"id\":\"x\"}",
+                vec!["line 2", "\"x\"", "neither an image nor a text"],
+            ),
+            ("{\"id\":\"x\",\"text\":\"  \"}", vec!["line 2", "neither"]),
+            (
+                "{\"id\":\"x\",\"text\":3}",
+                vec!["line 2", "\"text\"", "a number"],
+            ),
+            (
+                "{\"text\":\"t\",\"labels\":\"a\"}",
+                vec!["line 2", "\"labels\"", "a list"],
+            ),
+            (
+                "{\"text\":\"t\",\"label\":\"a\",\"labels\":[]}",
+                vec!["line 2", "both"],
+            ),
+            (
+                "{\"text\":\"t\",\"split\":\"tset\"}",
+                vec!["line 2", "\"split\"", "\"tset\""],
+            ),
+            ("{\"text\":", vec!["line 2", "column"]),
+            ("[]", vec!["line 2", "a list"]),
+            (
+                "{\"id\":\"a\",\"text\":\"t\"}",
+                vec!["line 2", "line 1", "\"a\""],
+            ),
+        ] {
+            let text = format!("{{\"id\":\"a\",\"text\":\"t\"}}\n{line}\n");
+            std::fs::write(folder.path().join(FILE), text).unwrap();
+            let error = format!("{:#}", read(folder.path()).unwrap_err());
+            for part in parts.into_iter().chain([FILE]) {
+                assert!(error.contains(part), "{error} lacks {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_leads_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("secret.png"), "").unwrap();
+        assert!(parse_line(r#"{"id":"../secret"}"#, 1, folder.path()).is_err());
+    }
+}

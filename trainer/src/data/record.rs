@@ -1,0 +1,119 @@
+//! Owns one post as it lies on disk, and what a set of posts has in common: its classes.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use shared::Case;
+
+pub use super::split::Split;
+
+/// A post: a picture, a text, or both, and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Post {
+    /// Its name, unique in its data set.
+    pub id: String,
+    /// The picture's file.
+    pub image: Option<PathBuf>,
+    /// The words; never blank.
+    pub text: Option<String>,
+    /// Its classes; one for multi-class tasks. Empty if not known.
+    pub labels: Vec<String>,
+    /// What it is for.
+    pub split: Split,
+    /// The line of `data.jsonl` it was read from, counted from 1.
+    pub line: usize,
+}
+
+impl Post {
+    /// Which modalities the post has.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn case(&self) -> shared::Result<Case> {
+        Case::of(self.image.is_some(), self.text.is_some())
+    }
+}
+
+/// All classes that occur, sorted: their order is the order of the logits.
+pub fn classes(posts: &[Post]) -> Vec<String> {
+    let classes: BTreeSet<&String> = posts.iter().flat_map(|post| &post.labels).collect();
+    classes.into_iter().cloned().collect()
+}
+
+/// The posts of one split, in their order; at most `limit` of them, taken evenly from the whole split so that a
+/// limited set still has all classes.
+pub fn of_split(posts: &[Post], split: Split, limit: Option<usize>) -> Vec<Post> {
+    let all: Vec<&Post> = posts.iter().filter(|post| post.split == split).collect();
+    let count = limit.unwrap_or(all.len()).min(all.len());
+    (0..count)
+        .map(|i| all[i * all.len() / count].clone())
+        .collect()
+}
+
+/// Each post's classes as indices into `classes`.
+///
+/// # Errors
+/// If a post has a label that is not among the classes; the message names the post, the label and where it is.
+pub fn indices(posts: &[Post], classes: &[String]) -> Result<Vec<Vec<usize>>> {
+    posts
+        .iter()
+        .map(|post| {
+            let mut indices = Vec::with_capacity(post.labels.len());
+            for label in &post.labels {
+                match classes.iter().position(|class| class == label) {
+                    Some(index) => indices.push(index),
+                    None => bail!(
+                        "data.jsonl line {}, post {:?}: the label {label:?} is none of the {} classes of the model",
+                        post.line,
+                        post.id,
+                        classes.len()
+                    ),
+                }
+            }
+            indices.sort_unstable();
+            Ok(indices)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post(line: usize, label: &str) -> Post {
+        Post {
+            id: line.to_string(),
+            image: None,
+            text: Some("words".into()),
+            labels: vec![label.into()],
+            split: Split::Train,
+            line,
+        }
+    }
+
+    #[test]
+    fn classes_are_sorted_and_labels_numbered() {
+        let posts = [post(1, "pear"), post(2, "apple"), post(3, "pear")];
+        let classes = classes(&posts);
+        assert_eq!(classes, ["apple", "pear"]);
+        assert_eq!(indices(&posts, &classes).unwrap(), [[1], [0], [1]]);
+        let error = indices(&posts, &classes[..1]).unwrap_err().to_string();
+        assert!(
+            error.contains("line 1") && error.contains("\"pear\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_limit_takes_from_everywhere() {
+        let posts: Vec<Post> = (0..10).map(|line| post(line, "x")).collect();
+        let lines: Vec<usize> = of_split(&posts, Split::Train, Some(4))
+            .iter()
+            .map(|post| post.line)
+            .collect();
+        assert_eq!(lines, [0, 2, 5, 7]);
+        assert_eq!(of_split(&posts, Split::Train, Some(40)).len(), 10);
+        assert!(of_split(&posts, Split::Val, Some(3)).is_empty());
+    }
+}
