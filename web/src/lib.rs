@@ -1,1 +1,12 @@
-//! web
+//! Lacuna in the browser: a page that stays responsive, and a worker that classifies.
+//!
+//! Two programs are built from this crate. `app` is the page's thread: it shows and asks, and links no model.
+//! `worker` is the inference thread: it loads a bundle once and classifies posts with it. They meet only in
+//! [`protocol`].
+
+#[cfg(feature = "inference")]
+pub mod api;
+#[cfg(feature = "inference")]
+pub mod loader;
+pub mod protocol;
+pub mod ui;

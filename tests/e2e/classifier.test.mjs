@@ -1,0 +1,71 @@
+// The worker's WebAssembly without a browser: loaded in Node through its one JavaScript surface.
+import assert from "node:assert/strict";
+import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
+
+import { serve } from "./server.mjs";
+
+const DIST = process.env.LACUNA_DIST ?? new URL("../../dist", import.meta.url).pathname;
+let folder, server, Classifier, classifier;
+const drawing = async (name) => new Uint8Array(await readFile(`${DIST}/samples/${name}.png`));
+
+before(async () => {
+  // Node takes a file for a module by its ending.
+  folder = await mkdtemp(join(tmpdir(), "lacuna-"));
+  await copyFile(`${DIST}/worker.js`, join(folder, "worker.mjs"));
+  const bindings = await import(pathToFileURL(join(folder, "worker.mjs")));
+  bindings.initSync({ module: await readFile(`${DIST}/worker_bg.wasm`) });
+  ({ Classifier } = bindings);
+  server = await serve(DIST);
+});
+after(async () => {
+  await server?.close();
+  if (folder) await rm(folder, { recursive: true });
+});
+
+test("a bundle is loaded, its bytes counted", async () => {
+  const heard = [];
+  classifier = await Classifier.load(`${server.url}bundle/`, (loaded, total) => heard.push([loaded, total]));
+  const { summary } = classifier;
+  assert.ok(summary.classes.length > 1);
+  assert.deepEqual(heard[0], [0, summary.bytes]);
+  assert.deepEqual(heard.at(-1), [summary.bytes, summary.bytes]);
+});
+
+test("a post is classified in each case; probabilities add up to one, in falling order", async () => {
+  const image = await drawing("apple");
+  for (const [kase, prediction] of [
+    ["complete", classifier.classify(image, "red apple")],
+    ["text_missing", classifier.classify(image)],
+    ["image_missing", classifier.classify(undefined, "red apple")],
+  ]) {
+    assert.equal(prediction.case, kase);
+    assert.equal(prediction.label, prediction.classes[0].label);
+    const probabilities = prediction.classes.map((entry) => entry.probability);
+    assert.ok(Math.abs(probabilities.reduce((a, b) => a + b) - 1) < 1e-4);
+    assert.deepEqual(probabilities, probabilities.toSorted((a, b) => b - a));
+    for (const entry of prediction.classes) {
+      assert.equal(typeof entry.image, kase === "image_missing" ? "object" : "number");
+      assert.equal(typeof entry.text, kase === "text_missing" ? "object" : "number");
+    }
+  }
+});
+
+test("a side leaves no trace in later answers", async () => {
+  const image = await drawing("car");
+  const first = classifier.classify(image);
+  classifier.classify(await drawing("cat"), "a cat");
+  assert.deepEqual(classifier.classify(image), first);
+});
+
+test("bad input is thrown as {code, message, hint}", async () => {
+  assert.throws(() => classifier.classify(), { code: "input" });
+  assert.throws(() => classifier.classify(new Uint8Array([1, 2, 3])), { code: "image" });
+  await assert.rejects(Classifier.load(`${server.url}nowhere/`), { code: "status" });
+  const gone = await serve(DIST);
+  await gone.close();
+  await assert.rejects(Classifier.load(`${gone.url}bundle/`), { code: "network" });
+});

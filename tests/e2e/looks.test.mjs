@@ -1,0 +1,91 @@
+// The page's looks in every state: axe-core finds nothing, nothing is cut off, and pictures are kept for people.
+import assert from "node:assert/strict";
+import { mkdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+
+import { DIST, answer, launch, open, ready } from "./browser.mjs";
+import { serve } from "./server.mjs";
+
+/** Where the pictures go: a folder that git ignores. */
+const PICTURES = process.env.LACUNA_PICTURES ?? new URL("../../target/e2e", import.meta.url).pathname;
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+
+let browser, server;
+before(async () => {
+  await mkdir(PICTURES, { recursive: true });
+  browser = await launch();
+  server = await serve(DIST);
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+const STATES = {
+  empty: async (page) => {
+    await ready(page);
+  },
+  complete: async (page) => {
+    await ready(page);
+    await page.locator("#samples-complete button").first().click();
+    await answer(page, "Image and text");
+  },
+  image: async (page) => {
+    await ready(page);
+    await page.locator("#samples-image button").first().click();
+    await answer(page, "Image only: the text is missing");
+  },
+  text: async (page) => {
+    await ready(page);
+    await page.locator("#samples-text button").first().click();
+    await answer(page, "Text only: the image is missing");
+  },
+  error: async (page) => {
+    await ready(page);
+    await page.locator("#image-file").setInputFiles({ name: "a broken picture.png", mimeType: "image/png", buffer: Buffer.from("x") });
+    await page.waitForSelector("#notice:not([hidden])");
+  },
+};
+
+for (const [view, options] of Object.entries({
+  "light wide": { colorScheme: "light" },
+  "dark wide": { colorScheme: "dark" },
+  "light narrow": { colorScheme: "light", viewport: { width: 360, height: 740 } },
+  "dark narrow": { colorScheme: "dark", viewport: { width: 320, height: 640 }, reducedMotion: "reduce" },
+})) {
+  for (const [state, reach] of Object.entries(STATES)) {
+    test(`${state}, ${view}`, async () => {
+      const { page, context } = await open(browser, server.url, options);
+      await reach(page);
+      await look(page, `${state}-${view.replace(" ", "-")}`);
+      await context.close();
+    });
+  }
+}
+
+test("loading", async () => {
+  let release;
+  const held = new Promise((go) => (release = go));
+  const slow = await serve(DIST);
+  slow.change = (path) => (/text.*safetensors$/.test(path) ? held.then(() => undefined) : undefined);
+  const { page, context } = await open(browser, slow.url);
+  await page.waitForFunction(() => document.querySelector("#loading-bar").value > 0);
+  await look(page, "loading-light-wide");
+  release();
+  await ready(page);
+  await context.close();
+  await slow.close();
+});
+
+/** Holds the page against axe-core and its own width, and keeps a picture. */
+async function look(page, name) {
+  await page.waitForFunction(() => document.getAnimations().every((animation) => animation.playState !== "running"));
+  await page.screenshot({ path: `${PICTURES}/${name}.png`, fullPage: true });
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.ok(over <= 0, `${name}: ${over} px too wide`);
+  await page.evaluate(await readFile(AXE, "utf8"));
+  const { violations } = await page.evaluate(() => window.axe.run());
+  const said = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map((node) => `${node.target} (${node.any.concat(node.all, node.none).map((c) => c.message)})`).join(", ")}`);
+  assert.deepEqual(said, []);
+}

@@ -1,0 +1,100 @@
+//! Owns the one surface of the classifier towards JavaScript. Its results are plain objects, equal to the JSON that the
+//! native program prints.
+
+use js_sys::{Function, Uint8Array};
+use shared::predict::Prediction;
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::loader;
+use crate::protocol::{Failure, Summary, to_js};
+
+/// A loaded classifier.
+#[wasm_bindgen]
+pub struct Classifier {
+    classifier: shared::predict::Classifier,
+    summary: Summary,
+}
+
+#[wasm_bindgen]
+impl Classifier {
+    /// Loads the bundle whose folder is at `url`, with the slash at its end. `onProgress` is called with the bytes
+    /// received and their total.
+    ///
+    /// # Errors
+    /// A failure `{code, message, hint}`.
+    pub async fn load(url: String, on_progress: Option<Function>) -> Result<Classifier, JsValue> {
+        let progress = |loaded: u64, total: u64| {
+            if let Some(hear) = &on_progress {
+                // What a listener throws is its own affair.
+                let _ = hear.call2(
+                    &JsValue::NULL,
+                    &(loaded as f64).into(),
+                    &(total as f64).into(),
+                );
+            }
+        };
+        Self::open(&url, progress)
+            .await
+            .map_err(|failure| thrown(&failure))
+    }
+
+    /// What was loaded: `{about, classes, dtype, bytes}`.
+    ///
+    /// # Errors
+    /// None in practice.
+    #[wasm_bindgen(getter)]
+    pub fn summary(&self) -> Result<JsValue, JsValue> {
+        to_js(&self.summary)
+    }
+
+    /// Classifies a post of an image file's bytes, a text, or both; at least one must be there.
+    ///
+    /// # Errors
+    /// A failure `{code, message, hint}`.
+    pub fn classify(
+        &self,
+        image: Option<Uint8Array>,
+        text: Option<String>,
+    ) -> Result<JsValue, JsValue> {
+        let image = image.map(|image| image.to_vec());
+        let prediction = self
+            .predict(image.as_deref(), text.as_deref())
+            .map_err(|failure| thrown(&failure))?;
+        to_js(&prediction)
+    }
+}
+
+impl Classifier {
+    /// [`Classifier::load`] for Rust.
+    ///
+    /// # Errors
+    /// As [`loader::load`].
+    pub async fn open(url: &str, progress: impl FnMut(u64, u64)) -> Result<Self, Failure> {
+        let (classifier, summary) = loader::load(url, progress).await?;
+        Ok(Self {
+            classifier,
+            summary,
+        })
+    }
+
+    /// [`Classifier::summary`] for Rust.
+    pub fn about(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// [`Classifier::classify`] for Rust.
+    ///
+    /// # Errors
+    /// If both sides are missing, or the image cannot be decoded.
+    pub fn predict(&self, image: Option<&[u8]>, text: Option<&str>) -> Result<Prediction, Failure> {
+        self.classifier
+            .classify(image, text)
+            .map_err(loader::failure)
+    }
+}
+
+/// A failure as it is thrown.
+fn thrown(failure: &Failure) -> JsValue {
+    to_js(failure).unwrap_or_else(|error| error)
+}

@@ -1,0 +1,128 @@
+//! The inference thread: loads a bundle once and answers one request after the other.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::Uint8Array;
+use wasm_bindgen::prelude::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::spawn_local;
+use web::api::Classifier;
+use web::protocol::{Code, Event, Failure, Request, to_js};
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, console};
+
+fn main() {
+    console_error_panic_hook::set_once();
+    // Elsewhere, as in Node, only the classifier itself is used.
+    let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() else {
+        return;
+    };
+    let worker = Worker {
+        scope: scope.clone(),
+        classifier: Rc::default(),
+    };
+    let awake = worker.clone();
+    let heard = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
+        worker.hear(&message.data())
+    });
+    scope.set_onmessage(Some(heard.as_ref().unchecked_ref()));
+    heard.forget();
+    awake.tell(&Event::Awake);
+}
+
+/// The thread's state.
+#[derive(Clone)]
+struct Worker {
+    scope: DedicatedWorkerGlobalScope,
+    classifier: Rc<RefCell<Option<Classifier>>>,
+}
+
+impl Worker {
+    fn hear(&self, message: &JsValue) {
+        match Request::from_message(message) {
+            Ok((Request::Load { url }, _)) => {
+                let worker = self.clone();
+                spawn_local(async move { worker.load(&url).await });
+            }
+            Ok((Request::Classify { id, text }, image)) => {
+                self.classify(id, text.as_deref(), image)
+            }
+            Ok((Request::Dispose, _)) => {
+                self.classifier.take();
+                self.scope.close();
+            }
+            Err(error) => self.fail(
+                None,
+                Failure::new(Code::Input, format!("{error:?}"), "Send a known request."),
+            ),
+        }
+    }
+
+    async fn load(&self, url: &str) {
+        // The old model first: memory for two is rarely there.
+        self.classifier.take();
+        let progress = |loaded, total| self.tell(&Event::Progress { loaded, total });
+        match Classifier::open(url, progress).await {
+            Ok(classifier) => {
+                let summary = classifier.about().clone();
+                self.classifier.replace(Some(classifier));
+                if let Some(performance) = self.scope.performance() {
+                    performance.clear_resource_timings();
+                }
+                self.tell(&Event::Ready { summary });
+            }
+            Err(failure) => self.fail(None, failure),
+        }
+    }
+
+    fn classify(&self, id: u32, text: Option<&str>, image: Option<Uint8Array>) {
+        let start = self.now();
+        let Some(classifier) = &*self.classifier.borrow() else {
+            return self.fail(
+                Some(id),
+                Failure::new(
+                    Code::Input,
+                    "The model is not loaded.",
+                    "Load a bundle first.",
+                ),
+            );
+        };
+        let image = image.map(|image| image.to_vec());
+        match classifier.predict(image.as_deref(), text) {
+            Ok(prediction) => {
+                let milliseconds = self.now() - start;
+                self.tell(&Event::Prediction {
+                    id,
+                    prediction,
+                    milliseconds,
+                    requests: self.requests(),
+                });
+            }
+            Err(failure) => self.fail(Some(id), failure),
+        }
+    }
+
+    fn fail(&self, id: Option<u32>, failure: Failure) {
+        self.tell(&Event::Failed { id, failure });
+    }
+
+    fn tell(&self, event: &Event) {
+        let sent = to_js(event).and_then(|message| self.scope.post_message(&message));
+        if let Err(error) = sent {
+            console::error_1(&error);
+        }
+    }
+
+    fn now(&self) -> f64 {
+        self.scope
+            .performance()
+            .map_or(0.0, |performance| performance.now())
+    }
+
+    /// Requests of this thread since the bundle was loaded.
+    fn requests(&self) -> u32 {
+        self.scope.performance().map_or(0, |performance| {
+            performance.get_entries_by_type("resource").length()
+        })
+    }
+}

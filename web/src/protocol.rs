@@ -1,0 +1,179 @@
+//! Owns the contract between the page and the worker: the requests, the events, and how they cross as plain objects.
+//!
+//! On the wire every message is a plain JavaScript object with a `type` in snake case, so that a page without Rust can
+//! speak it too: `{type: "classify", id: 1, image: Uint8Array, text: "a red apple"}`.
+
+use js_sys::{Reflect, Uint8Array};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+pub use shared::bundle::{About, Dtype};
+pub use shared::head::Evidence;
+pub use shared::predict::{ClassScore, Prediction};
+use wasm_bindgen::{JsCast, JsValue};
+
+/// What the page asks of the worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Request {
+    /// Load the bundle whose folder is at this address.
+    Load {
+        /// The folder's absolute address, with the slash at its end.
+        url: String,
+    },
+    /// Classify one post. The image file's bytes travel beside it under `image` (see [`Request::to_message`]).
+    Classify {
+        /// Returned with the answer.
+        id: u32,
+        /// The text; absent is a missing modality.
+        #[serde(default)]
+        text: Option<String>,
+    },
+    /// Drop the model and end the worker.
+    Dispose,
+}
+
+/// What the worker tells the page.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// The worker runs and listens; messages sent before are lost.
+    Awake,
+    /// Bytes of the bundle received so far.
+    Progress {
+        /// Received.
+        loaded: u64,
+        /// The whole bundle, known exactly from its manifest.
+        total: u64,
+    },
+    /// The bundle is loaded and checked; nothing will be fetched from here on.
+    Ready {
+        /// What was loaded.
+        summary: Summary,
+    },
+    /// An answer.
+    Prediction {
+        /// The request's number.
+        id: u32,
+        /// The classes, the case, and what each modality contributed.
+        prediction: Prediction,
+        /// Time from the request's arrival to the answer.
+        milliseconds: f64,
+        /// Network requests of the worker since the bundle was loaded: always 0.
+        requests: u32,
+    },
+    /// Something went wrong.
+    Failed {
+        /// The request's number, if it was about one post.
+        #[serde(default)]
+        id: Option<u32>,
+        /// What, why, and the way out.
+        failure: Failure,
+    },
+}
+
+/// What the page shows of a loaded bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Name, licence, how it was made and what was measured.
+    pub about: About,
+    /// The classes in the order of the logits.
+    pub classes: Vec<String>,
+    /// How the weights are stored.
+    pub dtype: Dtype,
+    /// Size of all files in bytes.
+    pub bytes: u64,
+}
+
+/// A failure as a sentence with a way out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind it is, for programs.
+    pub code: Code,
+    /// What went wrong and where, for people.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// No answer from the server.
+    Network,
+    /// The server answered, but not with the file.
+    Status,
+    /// A file of the bundle is damaged, missing or of another format.
+    Bundle,
+    /// Not enough memory.
+    Memory,
+    /// The picture cannot be used.
+    Image,
+    /// The post cannot be used for another reason.
+    Input,
+    /// The browser lacks something.
+    Unsupported,
+    /// A mistake of this program.
+    Internal,
+}
+
+impl Failure {
+    /// A failure of a kind.
+    pub fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+impl Request {
+    /// The message to post, with the image file's bytes beside the request.
+    ///
+    /// # Errors
+    /// If the request cannot be made a JavaScript object.
+    pub fn to_message(&self, image: Option<&Uint8Array>) -> Result<JsValue, JsValue> {
+        let message = to_js(self)?;
+        if let Some(image) = image {
+            Reflect::set(&message, &"image".into(), image)?;
+        }
+        Ok(message)
+    }
+
+    /// Reads a message: the request and the image file's bytes.
+    ///
+    /// # Errors
+    /// If it is no request, or `image` is there and no `Uint8Array`.
+    pub fn from_message(message: &JsValue) -> Result<(Self, Option<Uint8Array>), JsValue> {
+        let request = from_js(message.clone())?;
+        let image = Reflect::get(message, &"image".into())?;
+        let image = if image.is_undefined() || image.is_null() {
+            None
+        } else {
+            Some(
+                image
+                    .dyn_into::<Uint8Array>()
+                    .map_err(|_| JsValue::from_str("`image` must be a Uint8Array"))?,
+            )
+        };
+        Ok((request, image))
+    }
+}
+
+/// A value as a plain JavaScript object, equal to its JSON.
+///
+/// # Errors
+/// If the value cannot be one.
+pub fn to_js<T: Serialize>(value: &T) -> Result<JsValue, JsValue> {
+    let serializer = serde_wasm_bindgen::Serializer::json_compatible();
+    value.serialize(&serializer).map_err(JsValue::from)
+}
+
+/// Reads a value from a plain JavaScript object.
+///
+/// # Errors
+/// If the object is not such a value.
+pub fn from_js<T: DeserializeOwned>(value: JsValue) -> Result<T, JsValue> {
+    serde_wasm_bindgen::from_value(value).map_err(JsValue::from)
+}

@@ -1,0 +1,76 @@
+//! Owns the promise that nothing leaves the page, and the count that shows it is kept.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use js_sys::Array;
+use wasm_bindgen::prelude::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{
+    HtmlElement, PerformanceEntry, PerformanceObserver, PerformanceObserverEntryList,
+    PerformanceObserverInit,
+};
+
+use super::dom::{by_id, show};
+use super::words;
+
+/// Counts the requests since the model was loaded: the page's own, seen by the browser, and the worker's.
+pub struct Network {
+    line: HtmlElement,
+    page: Rc<Cell<u32>>,
+    worker: Cell<u32>,
+    loaded: Rc<Cell<bool>>,
+}
+
+impl Network {
+    /// Starts to observe.
+    ///
+    /// # Errors
+    /// If index.html lacks the line, or the browser cannot observe.
+    pub fn observe() -> Result<Self, JsValue> {
+        let (page, loaded) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+        let line: HtmlElement = by_id("requests")?;
+        let (count, counting, shown) = (Rc::clone(&page), Rc::clone(&loaded), line.clone());
+        let seen = Closure::<dyn FnMut(PerformanceObserverEntryList)>::new(
+            move |entries: PerformanceObserverEntryList| {
+                let entries: Array = entries.get_entries().unchecked_into();
+                // A `blob:` address lies inside the page and is no request.
+                let requests = entries
+                    .iter()
+                    .filter_map(|entry| entry.dyn_into::<PerformanceEntry>().ok())
+                    .filter(|entry| entry.name().starts_with("http"))
+                    .count();
+                if counting.get() && requests > 0 {
+                    count.set(count.get() + requests as u32);
+                    shown.set_text_content(Some(&words::requests(count.get())));
+                }
+            },
+        );
+        let observer = PerformanceObserver::new(seen.as_ref().unchecked_ref())?;
+        seen.forget();
+        let kinds = PerformanceObserverInit::new(&Array::of1(&"resource".into()));
+        observer.observe(&kinds);
+        Ok(Self {
+            line,
+            page,
+            worker: Cell::new(0),
+            loaded,
+        })
+    }
+
+    /// The model is loaded: from here on every request counts.
+    pub fn loaded(&self) {
+        self.loaded.set(true);
+        self.page.set(0);
+        self.worker.set(0);
+        show(&self.line, true);
+        self.line.set_text_content(Some(&words::requests(0)));
+    }
+
+    /// The worker says how many requests it has made since.
+    pub fn worker_made(&self, requests: u32) {
+        self.worker.set(requests);
+        self.line
+            .set_text_content(Some(&words::requests(self.page.get() + requests)));
+    }
+}

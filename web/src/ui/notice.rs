@@ -1,0 +1,65 @@
+//! Owns the notice: what went wrong, and the way out, as sentences.
+
+use std::rc::Rc;
+
+use wasm_bindgen::JsValue;
+use web_sys::{Event, HtmlElement};
+
+use super::dom::{by_id, listen, show};
+use crate::protocol::Failure;
+
+/// The notice, with a button to start again where that helps and one to dismiss it.
+pub struct Notice {
+    panel: HtmlElement,
+    message: HtmlElement,
+    hint: HtmlElement,
+    again: HtmlElement,
+}
+
+impl Notice {
+    /// Finds the notice in the page; `again` is called when the visitor wants the model started again.
+    ///
+    /// # Errors
+    /// If index.html lacks it.
+    pub fn find(again: impl Fn() + 'static) -> Result<Rc<Self>, JsValue> {
+        let notice = Rc::new(Self {
+            panel: by_id("notice")?,
+            message: by_id("notice-message")?,
+            hint: by_id("notice-hint")?,
+            again: by_id("notice-again")?,
+        });
+        let this = Rc::clone(&notice);
+        listen(&notice.again, "click", move |_: Event| {
+            this.clear();
+            again();
+        })?;
+        let this = Rc::clone(&notice);
+        listen(
+            &by_id::<HtmlElement>("notice-close")?,
+            "click",
+            move |_: Event| {
+                this.clear();
+                if let Ok(text) = by_id::<HtmlElement>("text") {
+                    let _ = text.focus();
+                }
+            },
+        )?;
+        Ok(notice)
+    }
+
+    /// Says what failed; with `restart`, offers to start the model again.
+    pub fn say(&self, failure: &Failure, restart: bool) {
+        // Shown before it is filled: only a change inside a visible alert is read out.
+        show(&self.panel, true);
+        show(&self.again, restart);
+        self.message.set_text_content(Some(&failure.message));
+        self.hint.set_text_content(Some(&failure.hint));
+    }
+
+    /// Takes the notice away.
+    pub fn clear(&self) {
+        show(&self.panel, false);
+        self.message.set_text_content(None);
+        self.hint.set_text_content(None);
+    }
+}
