@@ -252,6 +252,15 @@ impl Default for MissingSettings {
 pub struct OutputSettings {
     /// The run folder; `--out` overrides it.
     pub dir: Option<PathBuf>,
+    /// The classifier's name in an exported bundle.
+    pub name: Option<String>,
+    /// What it does, in a sentence or two.
+    pub description: Option<String>,
+    /// The licence of the exported weights.
+    pub licence: Option<String>,
+    /// Where data and CLIP come from, one sentence each, for the model card.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
 }
 
 impl Settings {
@@ -265,16 +274,16 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Reads the resolved copy of a run.
+    /// Reads the resolved copy of a run, with overrides.
     ///
     /// # Errors
     /// If the folder is no run, or its settings are damaged.
-    pub fn of_run(run: &Path) -> Result<Self> {
+    pub fn of_run(run: &Path, overrides: &[String]) -> Result<Self> {
         let path = run.join(FILE);
         if !path.exists() {
             bail!("{} is no run folder: it has no {FILE}", run.display());
         }
-        Self::resolve(Some(&path), &[])
+        Self::resolve(Some(&path), overrides)
     }
 
     /// Saves the resolved copy.
@@ -365,7 +374,7 @@ mod tests {
         assert_eq!(settings.data.path, Path::new("posts"));
         let folder = tempfile::tempdir().unwrap();
         settings.save(folder.path()).unwrap();
-        assert_eq!(Settings::of_run(folder.path()).unwrap(), settings);
+        assert_eq!(Settings::of_run(folder.path(), &[]).unwrap(), settings);
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! Owns the one way files are written: to a temporary file beside the target, synced, then renamed over it.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+
+/// The start of the names of files and folders that are being written.
+const PREFIX: &str = ".writing-";
 
 /// Writes a file whole or not at all: a crash or a full disk leaves the old file as it was.
 ///
@@ -23,14 +27,11 @@ pub fn write_with(
     size: usize,
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = parent(path);
     let attempt = || -> std::io::Result<()> {
         // Dropping the temporary file on any error removes it.
         let mut file = tempfile::Builder::new()
-            .prefix(".writing-")
+            .prefix(PREFIX)
             .tempfile_in(folder)?;
         fill(file.as_file_mut())?;
         file.as_file().sync_all()?;
@@ -52,6 +53,77 @@ pub fn write_with(
     })
 }
 
+/// Writes a folder of files whole or not at all; a folder that was there before is replaced.
+///
+/// # Errors
+/// If it cannot be written: what was there before is still there.
+pub fn write_folder(path: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
+    let beside = parent(path);
+    let attempt = || -> std::io::Result<()> {
+        std::fs::create_dir_all(beside)?;
+        let fresh = tempfile::Builder::new().prefix(PREFIX).tempdir_in(beside)?;
+        for (name, bytes) in files {
+            let mut file = File::create(fresh.path().join(name))?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+        }
+        share_folder(fresh.path())?;
+        sync_folder(fresh.path())?;
+        // A folder cannot be renamed over another: the old one steps aside first, and back if the new one fails.
+        let aside = tempfile::Builder::new().prefix(PREFIX).tempdir_in(beside)?;
+        let old: PathBuf = aside.path().join("old");
+        let had = path.exists();
+        if had {
+            std::fs::rename(path, &old)?;
+        }
+        if let Err(error) = std::fs::rename(fresh.path(), path) {
+            if had {
+                std::fs::rename(&old, path)?;
+            }
+            return Err(error);
+        }
+        sync_folder(beside)
+    };
+    let size: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+    attempt().with_context(|| {
+        format!(
+            "cannot write the folder {} ({:.1} MB); what was there before is untouched",
+            path.display(),
+            size as f64 / 1e6
+        )
+    })
+}
+
+/// Whether a name is that of a file that was never finished.
+pub fn is_unfinished(name: &OsStr) -> bool {
+    name.to_string_lossy().starts_with(PREFIX)
+}
+
+/// Removes unfinished files that a killed program left in a folder.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn sweep(folder: &Path) -> Result<()> {
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries
+        .flatten()
+        .filter(|entry| is_unfinished(&entry.file_name()))
+    {
+        let path = entry.path();
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The folder a path is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// Makes a rename durable: on Unix the folder itself is synced.
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
     if cfg!(unix) {
@@ -66,6 +138,18 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
 fn share(file: &File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+/// As [`share`], for folders.
+#[cfg(unix)]
+fn share_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn share_folder(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -1,62 +1,77 @@
 //! Owns opening what `[data]` and `[missing]` describe: the three splits, the classes, and each split's cases.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use shared::preprocess::image::ImagePreprocessor;
-use shared::preprocess::text::TextTokenizer;
-use shared::{Case, rng};
+use shared::config::Task;
 
 use super::source::{Source, Split as Placed};
-use super::synthetic;
+use crate::clip_folder::ClipFolder;
+use crate::data::loader::{CACHE, Loader};
+use crate::data::missing::{Recipe, Table};
 use crate::data::split::Split;
+use crate::data::{jsonl, record, synthetic};
 use crate::settings::{Format, MissingKind, MissingSettings, Settings};
 
 /// Synthetic posts per split.
-const SYNTHETIC: [usize; 3] = [96, 32, 32];
+const SYNTHETIC: [usize; 3] = [96, 36, 36];
 
 /// The splits of a data set.
 pub struct Dataset {
     /// The classes' names, in the order of the logits.
     pub classes: Vec<String>,
-    splits: BTreeMap<Split, Box<dyn Source>>,
+    splits: BTreeMap<Split, Loader>,
 }
 
 impl Dataset {
-    /// Opens the data of a run.
+    /// Opens these splits of the data of a run. The classes are those of all splits.
     ///
     /// # Errors
-    /// If the data set cannot be read.
+    /// If the data set cannot be read, or a post of a multi-class task does not have exactly one label.
     pub fn open(
         settings: &Settings,
-        images: &ImagePreprocessor,
-        tokenizer: &TextTokenizer,
+        which: &[Split],
+        clip: &ClipFolder,
         device: &Device,
     ) -> Result<Self> {
-        let limit = settings.data.limit.unwrap_or(usize::MAX);
-        let mut splits: BTreeMap<Split, Box<dyn Source>> = BTreeMap::new();
-        match settings.data.format {
+        let made;
+        let folder = match settings.data.format {
+            Format::Jsonl => settings.data.path.as_path(),
             Format::Synthetic => {
-                for (split, count) in Split::ALL.into_iter().zip(SYNTHETIC) {
-                    let seed = settings.train.seed;
-                    let source = synthetic::split(
-                        split.name(),
-                        count.min(limit),
-                        seed,
-                        images,
-                        tokenizer,
-                        device,
-                    )?;
-                    splits.insert(split, Box::new(source));
-                }
-                Ok(Self {
-                    classes: synthetic::classes(),
-                    splits,
-                })
+                made = tempfile::tempdir().context("cannot make a folder for synthetic posts")?;
+                synthetic::write(made.path(), SYNTHETIC, settings.train.seed)?;
+                made.path()
             }
-            Format::Jsonl => bail!("data.format = \"jsonl\" is not read yet"),
+        };
+        let posts = jsonl::read(folder)?;
+        if settings.model.task == Task::MultiClass {
+            let odd = posts
+                .iter()
+                .find(|post| post.labels.len() != 1 && which.contains(&post.split));
+            if let Some(post) = odd {
+                bail!(
+                    "{} line {}: the post {:?} has {} labels, but a multi_class task needs exactly one \
+                     (model.task = \"multi_label\" takes any number)",
+                    folder.join(jsonl::FILE).display(),
+                    post.line,
+                    post.id,
+                    post.labels.len()
+                );
+            }
         }
+        let classes = record::classes(&posts);
+        let mut splits = BTreeMap::new();
+        for &split in which {
+            let own = record::of_split(&posts, split, settings.data.limit);
+            let (images, tokenizer) = (&clip.preprocessor, &clip.tokenizer);
+            splits.insert(
+                split,
+                Loader::new(own, &classes, images, tokenizer, device, CACHE)?,
+            );
+        }
+        Ok(Self { classes, splits })
     }
 
     /// The posts of a split.
@@ -64,44 +79,38 @@ impl Dataset {
     /// # Errors
     /// If the data set has no such split.
     pub fn source(&self, split: Split) -> Result<&dyn Source> {
-        let source = self.splits.get(&split).filter(|source| !source.is_empty());
-        Ok(source
-            .with_context(|| {
-                format!(
-                    "the data set has no posts for the split {split:?}",
-                    split = split.name()
-                )
-            })?
-            .as_ref())
+        let found = self.splits.get(&split).filter(|source| !source.is_empty());
+        Ok(found.with_context(|| {
+            format!("the data set has no posts for the split {:?}", split.name())
+        })?)
     }
 
-    /// A split with the cases that `[missing]` simulates.
+    /// A split with the cases that `[missing]` simulates. With a run folder, the table is kept there.
     ///
     /// # Errors
     /// If the data set has no such split.
-    pub fn simulated(&self, split: Split, missing: &MissingSettings) -> Result<Placed<'_>> {
+    pub fn simulated(
+        &self,
+        split: Split,
+        missing: &MissingSettings,
+        run: Option<&Path>,
+    ) -> Result<Placed<'_>> {
         let source = self.source(split)?;
         let (kind, ratio) = simulation(split, missing);
-        let mut order: Vec<usize> = (0..source.len()).collect();
-        rng::shuffle(
-            &mut rng::stream(missing.seed, &format!("missing {}", split.name())),
-            &mut order,
-        );
-        let lost = (source.len() as f64 * ratio) as usize;
-        let images = match kind {
-            MissingKind::Both => (lost as f64 * missing.both_ratio) as usize,
-            MissingKind::Image => lost,
-            MissingKind::Text => 0,
+        let recipe = Recipe {
+            kind,
+            ratio,
+            both_ratio: missing.both_ratio,
+            seed: missing.seed,
         };
-        let mut table = vec![Case::Complete; source.len()];
-        for (i, &post) in order.iter().take(lost).enumerate() {
-            table[post] = if i < images {
-                Case::ImageMissing
-            } else {
-                Case::TextMissing
-            };
-        }
-        Placed::with_table(source, &table)
+        let table = match run {
+            Some(dir) => {
+                let path = dir.join(format!("missing_{}.json", split.name()));
+                Table::load_or_draw(&path, recipe, split.name(), source.len())?
+            }
+            None => recipe.draw(split.name(), source.len())?,
+        };
+        Placed::with_table(source, &table.cases)
     }
 }
 

@@ -2,26 +2,64 @@
 
 use anyhow::Result;
 use candle_core::Device;
-use shared::config::ModelConfig;
 use shared::head::means::ClassMeans;
 use shared::model::{CaseOutput, Model};
 use shared::nn::Tensors;
-use shared::{Modality, rng};
+use shared::{Case, Modality, rng};
 
-use super::source::{Sample, Split};
+use super::dataset::{self, Dataset};
+use super::source::{Sample, Split as Placed};
+use crate::data::split::Split;
 use crate::metrics::Predictions;
+use crate::metrics::evaluation::Evaluation;
+use crate::settings::Settings;
 
 /// The predictions for a split, in its order.
 ///
 /// # Errors
 /// If a post cannot be read.
-pub fn predict(model: &Model, split: &Split<'_>, batch_size: usize) -> Result<Predictions> {
+pub fn predict(model: &Model, split: &Placed<'_>, batch_size: usize) -> Result<Predictions> {
     let mut all = Predictions::default();
     for_each_batch(split, batch_size, |sample| {
         let outputs = model.forward(&sample.batch)?;
         append(&mut all, model, &outputs, &sample)
     })?;
     Ok(all)
+}
+
+/// The figures of a split: every post in each case it can appear in, and the mix that `[missing]` simulates.
+///
+/// # Errors
+/// If the data set has no such split, or a post cannot be read.
+pub fn by_case(
+    model: &Model,
+    data: &Dataset,
+    split: Split,
+    settings: &Settings,
+) -> Result<Evaluation> {
+    let (size, source) = (settings.train.batch_size, data.source(split)?);
+    let mut by_case = Vec::new();
+    for case in Case::ALL {
+        by_case.push((
+            case,
+            predict(model, &Placed::all_in_case(source, case), size)?,
+        ));
+    }
+    let mixed = predict(
+        model,
+        &data.simulated(split, &settings.missing, None)?,
+        size,
+    )?;
+    let missing = dataset::describe(split, &settings.missing);
+    let classes = data.classes.len();
+    Ok(Evaluation::new(
+        split.name(),
+        missing,
+        &by_case,
+        &mixed,
+        settings.model.task,
+        classes,
+    ))
 }
 
 /// Adds the predictions for one batch, in the batch's order; the logits carry no margin.
@@ -53,12 +91,12 @@ pub fn append(
 /// If a post cannot be read.
 pub fn class_means(
     model: &Model,
-    config: &ModelConfig,
-    split: &Split<'_>,
+    split: &Placed<'_>,
     batch_size: usize,
     seed: u64,
     device: &Device,
 ) -> Result<Tensors> {
+    let config = model.config();
     let mut means = ClassMeans::new(config.clip.projection_dim, config.classes.len());
     for_each_batch(split, batch_size, |sample| {
         for (rows, features) in model.features(&sample.batch)? {
@@ -77,9 +115,9 @@ pub fn class_means(
     Ok(means.prototypes(&mut rng::stream(seed, "class means"), device)?)
 }
 
-/// Calls back with the split's batches, posts of one case side by side: fewer, larger products.
+/// Calls back with the split's batches in order.
 fn for_each_batch(
-    split: &Split<'_>,
+    split: &Placed<'_>,
     batch_size: usize,
     mut each: impl FnMut(Sample) -> Result<()>,
 ) -> Result<()> {

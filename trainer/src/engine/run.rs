@@ -11,6 +11,7 @@ use shared::model::Model;
 use shared::nn::Tensors;
 
 use super::assembly::{self, Assembly};
+use super::atomic;
 use super::checkpoint::{self, Checkpoint};
 use super::fit::{BEST, LAST, State};
 use crate::clip_folder::{self, ClipFolder};
@@ -22,7 +23,12 @@ use crate::settings::Settings;
 /// # Errors
 /// If the folder has anything in it: a run is never overwritten.
 pub fn create(dir: &Path, settings: &Settings) -> Result<()> {
-    if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+    let kept = |entry: &std::io::Result<std::fs::DirEntry>| {
+        entry
+            .as_ref()
+            .is_ok_and(|entry| !atomic::is_unfinished(&entry.file_name()))
+    };
+    if std::fs::read_dir(dir).is_ok_and(|entries| entries.filter(kept).count() > 0) {
         bail!(
             "{} is not empty; a run is never overwritten: go on with it by --resume, or choose another --out",
             dir.display()
@@ -48,12 +54,13 @@ pub struct TrainedRun {
 }
 
 impl TrainedRun {
-    /// Opens a run's best checkpoint, or its last one if there is no validation split.
+    /// Opens a run's best checkpoint, or its last one if there is no validation split; `overrides` change settings
+    /// that do not change the model, such as another data set or missing ratio.
     ///
     /// # Errors
     /// If the folder is no run, has no checkpoint yet, or its CLIP is gone or another one.
-    pub fn open(dir: &Path, device: &Device) -> Result<Self> {
-        let settings = Settings::of_run(dir)?;
+    pub fn open(dir: &Path, overrides: &[String], device: &Device) -> Result<Self> {
+        let settings = Settings::of_run(dir, overrides)?;
         let name = [BEST, LAST]
             .into_iter()
             .find(|name| checkpoint::path(dir, name).exists());
@@ -93,6 +100,30 @@ impl TrainedRun {
     /// If a tensor is missing or of another shape.
     pub fn model(&self, device: &Device) -> Result<Model> {
         Assembly::trained(self.config(), &self.tensors, device)
+    }
+
+    /// Makes sure that a data set has the classes of the model.
+    ///
+    /// # Errors
+    /// If it has others; the message names the first difference.
+    pub fn check_classes(&self, classes: &[String]) -> Result<()> {
+        let own = &self.config().classes;
+        if let Some(strange) = classes.iter().find(|class| !own.contains(class)) {
+            bail!("the data have a class {strange:?} that the run was not trained for");
+        }
+        if let Some(absent) = own.iter().find(|class| !classes.contains(class)) {
+            bail!("the data lack the class {absent:?}, which the run was trained for");
+        }
+        Ok(())
+    }
+
+    /// Saves an evaluation in the folder, for the model card: `val.json`, `test.json`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save(&self, evaluation: &Evaluation) -> Result<()> {
+        let path = self.dir.join(format!("{}.json", evaluation.split));
+        atomic::write(&path, serde_json::to_string_pretty(evaluation)?.as_bytes())
     }
 
     /// The evaluations that were saved in the folder, validation first.

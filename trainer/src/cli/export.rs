@@ -1,0 +1,151 @@
+//! Owns `trainer export`: from a run to a bundle folder that the browser loads.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use candle_core::Device;
+use clap::ValueEnum;
+use shared::Case;
+use shared::bundle::{self, About, Contents, Dtype, Figure};
+
+use crate::data::split::Split;
+use crate::engine::atomic;
+use crate::engine::dataset;
+use crate::engine::run::TrainedRun;
+use crate::metrics::evaluation::Evaluation;
+
+/// Writes a run's best checkpoint as a bundle: manifest, weights, tokeniser and model card.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The run folder.
+    run: PathBuf,
+    /// The bundle's folder.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// How matrices are stored.
+    #[arg(long, value_enum, default_value_t)]
+    dtype: Storage,
+    /// Replace the folder if it is a bundle already.
+    #[arg(long)]
+    force: bool,
+    /// The classifier's name; by default output.name of the run's settings.
+    #[arg(long)]
+    name: Option<String>,
+    /// What it does; by default output.description.
+    #[arg(long)]
+    description: Option<String>,
+    /// The licence of the weights; by default output.licence.
+    #[arg(long)]
+    licence: Option<String>,
+}
+
+/// What `--dtype` takes.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Storage {
+    /// As trained.
+    #[default]
+    F32,
+    /// Half the size.
+    F16,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// If the run cannot be read, or the folder exists or cannot be written.
+pub fn run(args: &Args) -> Result<()> {
+    refuse(&args.out, args.force)?;
+    let trained = TrainedRun::open(&args.run, &[], &Device::Cpu)?;
+    let evaluations = trained.evaluations()?;
+    if evaluations.is_empty() {
+        eprintln!(
+            "note: the run has no figures for the model card; `trainer eval {}` makes them",
+            args.run.display()
+        );
+    }
+    let files = bundle::encode(Contents {
+        config: trained.config(),
+        tensors: &trained.tensors,
+        images: &trained.clip.preprocessor,
+        tokenizer: &trained.clip.tokenizer,
+        dtype: match args.dtype {
+            Storage::F32 => Dtype::F32,
+            Storage::F16 => Dtype::F16,
+        },
+        about: about(args, &trained, &evaluations),
+    })?;
+    atomic::write_folder(&args.out, &files)?;
+    let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+    println!(
+        "{}: {} files, {:.2} MB",
+        args.out.display(),
+        files.len(),
+        bytes as f64 / 1e6
+    );
+    Ok(())
+}
+
+/// Says why the folder cannot be written to, if it cannot.
+fn refuse(out: &Path, force: bool) -> Result<()> {
+    if !out.exists() {
+        return Ok(());
+    }
+    let is_bundle = out.join(bundle::MANIFEST).exists();
+    let is_empty = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
+    match (is_bundle, is_empty, force) {
+        (_, true, _) | (true, _, true) => Ok(()),
+        (true, _, false) => bail!("{} is a bundle already; --force replaces it", out.display()),
+        (false, ..) => bail!(
+            "{} exists and is no bundle; choose another --out",
+            out.display()
+        ),
+    }
+}
+
+/// What people want to know: the flags, else the settings, else the folder's name.
+fn about(args: &Args, trained: &TrainedRun, evaluations: &[Evaluation]) -> About {
+    let settings = &trained.settings;
+    let folder = args
+        .run
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    let text =
+        |flag: &Option<String>, setting: &Option<String>| flag.clone().or_else(|| setting.clone());
+    let missing = dataset::describe(Split::Train, &settings.missing);
+    let (parts, size) = (settings.train.accumulate, settings.train.batch_size);
+    let mut made = vec![
+        format!(
+            "Trained by `trainer train`, version {}, seed {}.",
+            env!("CARGO_PKG_VERSION"),
+            settings.train.seed
+        ),
+        format!(
+            "{} steps of {parts} x {size} posts, {} epochs.",
+            trained.state.step, settings.train.epochs
+        ),
+        format!("Missing modalities in training: {missing}."),
+        format!("CLIP with SHA-256 {}.", trained.state.clip_sha256),
+    ];
+    made.extend(settings.output.sources.iter().cloned());
+    About {
+        name: text(&args.name, &settings.output.name)
+            .or(folder)
+            .unwrap_or_default(),
+        description: text(&args.description, &settings.output.description).unwrap_or_default(),
+        licence: text(&args.licence, &settings.output.licence).unwrap_or_default(),
+        made,
+        figures: evaluations.iter().flat_map(figures).collect(),
+    }
+}
+
+fn figures(evaluation: &Evaluation) -> impl Iterator<Item = Figure> {
+    evaluation.rows.iter().flat_map(|row| {
+        row.figures.iter().map(|(metric, &value)| Figure {
+            split: evaluation.split.clone(),
+            case: Case::ALL.into_iter().find(|case| case.name() == row.case),
+            metric: metric.clone(),
+            value,
+            posts: row.posts,
+        })
+    })
+}

@@ -1,0 +1,227 @@
+//! Owns `trainer predict`: JSON lines in, JSON lines out; a line without image or text is a missing modality.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use shared::bundle;
+use shared::predict::{Classifier, Prediction, RawPost};
+
+use crate::engine::run::TrainedRun;
+
+/// Classifies posts: JSON lines with `image` (a file), `text` and `id`, each optional, but not image and text both.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A run folder or a bundle folder.
+    model: PathBuf,
+    /// The posts; `-` reads stdin. Picture files are relative to this file's folder.
+    #[arg(default_value = "-")]
+    posts: PathBuf,
+    /// Where to write; `-` is stdout.
+    #[arg(long, default_value = "-")]
+    out: PathBuf,
+    /// Keep only this many classes per post, likeliest first.
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+    /// Posts per pass; by default 32, from stdin 1, so that answers come at once.
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+}
+
+/// A line of the input; other fields are ignored, so that a data set's own file can be classified.
+#[derive(Deserialize)]
+struct Line {
+    id: Option<serde_json::Value>,
+    image: Option<PathBuf>,
+    text: Option<String>,
+}
+
+/// A line of the output.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: &'a Option<serde_json::Value>,
+    #[serde(flatten)]
+    result: Outcome,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Classified(Box<Prediction>),
+    Failed {
+        file: String,
+        line: usize,
+        error: String,
+    },
+}
+
+/// A post that was read, or why it was not.
+struct Post {
+    line: usize,
+    id: Option<serde_json::Value>,
+    content: Result<(Option<Vec<u8>>, Option<String>)>,
+}
+
+/// Runs the subcommand. A bad line gives an error record in its place and the rest goes on.
+///
+/// # Errors
+/// If the model or the input cannot be read, or, at the end, if any line was bad.
+pub fn run(args: &Args, device: &Device) -> Result<()> {
+    let classifier = open(&args.model, device)?;
+    let stdin = args.posts == Path::new("-");
+    let input: Box<dyn BufRead> = if stdin {
+        Box::new(BufReader::new(std::io::stdin()))
+    } else {
+        let file = File::open(&args.posts)
+            .with_context(|| format!("cannot read {}", args.posts.display()))?;
+        Box::new(BufReader::new(file))
+    };
+    let mut output: Box<dyn Write> = if args.out == Path::new("-") {
+        Box::new(BufWriter::new(std::io::stdout()))
+    } else {
+        let file = File::create(&args.out)
+            .with_context(|| format!("cannot write {}", args.out.display()))?;
+        Box::new(BufWriter::new(file))
+    };
+    let (name, base) = match stdin {
+        true => ("stdin".to_owned(), Path::new("")),
+        false => (
+            args.posts.display().to_string(),
+            args.posts.parent().unwrap_or(Path::new("")),
+        ),
+    };
+    let size = args.batch_size.unwrap_or(if stdin { 1 } else { 32 }).max(1);
+    let (mut waiting, mut bad, mut all) = (Vec::new(), 0, 0);
+    let mut flush = |waiting: &mut Vec<Post>| -> Result<()> {
+        let posts = std::mem::take(waiting);
+        all += posts.len();
+        for answer in answers(&classifier, &posts, &name, args.top) {
+            bad += usize::from(matches!(answer.result, Outcome::Failed { .. }));
+            serde_json::to_writer(&mut output, &answer).map_err(std::io::Error::from)?;
+            writeln!(output)?;
+        }
+        Ok(output.flush()?)
+    };
+    for (i, line) in input.split(b'\n').enumerate() {
+        let line = line.with_context(|| format!("cannot read {name}"))?;
+        if !line.trim_ascii().is_empty() {
+            waiting.push(read(&line, i + 1, base));
+        }
+        if waiting.len() == size {
+            flush(&mut waiting)?;
+        }
+    }
+    flush(&mut waiting)?;
+    if bad > 0 {
+        bail!("{bad} of {all} posts could not be classified; their lines have an \"error\"");
+    }
+    Ok(())
+}
+
+/// The classifier of a run or a bundle.
+fn open(folder: &Path, device: &Device) -> Result<Classifier> {
+    if folder.join(bundle::MANIFEST).exists() {
+        let file = |name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let (_, classifier) = bundle::read(file, device)?;
+        return Ok(classifier);
+    }
+    if !folder.join(crate::settings::FILE).exists() {
+        bail!(
+            "{} is neither a run folder ({}) nor a bundle ({})",
+            folder.display(),
+            crate::settings::FILE,
+            bundle::MANIFEST
+        );
+    }
+    let trained = TrainedRun::open(folder, &[], device)?;
+    let model = trained.model(device)?;
+    Ok(Classifier::new(
+        model,
+        trained.clip.preprocessor,
+        trained.clip.tokenizer,
+        device.clone(),
+    )?)
+}
+
+/// Reads a line and its picture.
+fn read(line: &[u8], number: usize, base: &Path) -> Post {
+    let parsed: Result<Line> =
+        serde_json::from_slice(line).context("the line is no JSON object of a post");
+    match parsed {
+        Err(error) => Post {
+            line: number,
+            id: None,
+            content: Err(error),
+        },
+        Ok(Line { id, image, text }) => {
+            let bytes = image.map(|image| {
+                let path = base.join(image);
+                std::fs::read(&path)
+                    .with_context(|| format!("image: cannot read {}", path.display()))
+            });
+            Post {
+                line: number,
+                id,
+                content: bytes.transpose().map(|bytes| (bytes, text)),
+            }
+        }
+    }
+}
+
+/// One answer per post. If the pass over all of them fails, each is tried alone to find the bad ones.
+fn answers<'a>(
+    classifier: &Classifier,
+    posts: &'a [Post],
+    file: &str,
+    top: Option<usize>,
+) -> Vec<Answer<'a>> {
+    let raw = |post: &'a Post| -> Option<RawPost<'a>> {
+        let (image, text) = post.content.as_ref().ok()?;
+        Some(RawPost {
+            image: image.as_deref(),
+            text: text.as_deref(),
+        })
+    };
+    let readable: Vec<RawPost<'_>> = posts.iter().filter_map(raw).collect();
+    let mut together = classifier.classify_many(&readable).ok().map(Vec::into_iter);
+    let outcomes = posts.iter().map(|post| {
+        let prediction = match (&post.content, raw(post), &mut together) {
+            (Err(error), _, _) => Err(format!("{error:#}")),
+            (Ok(_), Some(_), Some(predictions)) => {
+                predictions.next().ok_or_else(|| "no prediction".to_owned())
+            }
+            (Ok(_), raw, _) => {
+                let RawPost { image, text } = raw.unwrap_or_default();
+                classifier
+                    .classify(image, text)
+                    .map_err(|error| error.to_string())
+            }
+        };
+        match prediction {
+            Ok(mut prediction) => {
+                prediction.classes.truncate(top.unwrap_or(usize::MAX));
+                Outcome::Classified(Box::new(prediction))
+            }
+            Err(error) => Outcome::Failed {
+                file: file.to_owned(),
+                line: post.line,
+                error,
+            },
+        }
+    });
+    posts
+        .iter()
+        .zip(outcomes)
+        .map(|(post, result)| Answer {
+            id: &post.id,
+            result,
+        })
+        .collect()
+}
