@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use crate::data::{check, prepare};
+use crate::data::check;
+use crate::data::prepare::{self, Part};
 
 /// Prepare or check data
 #[derive(Debug, Args)]
@@ -24,6 +25,8 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct PrepareArgs {
+    /// What to make; everything if nothing is named
+    parts: Vec<Part>,
     /// The folder that `cargo xtask fetch` filled
     #[arg(long, default_value = "data/sources")]
     sources: PathBuf,
@@ -54,7 +57,13 @@ struct CheckArgs {
 pub fn run(command: &DataCommand) -> Result<()> {
     match &command.action {
         Action::Prepare(args) => {
+            let parts = if args.parts.is_empty() {
+                Part::value_variants()
+            } else {
+                &args.parts
+            };
             let options = prepare::Options {
+                parts: parts.to_vec(),
                 sources: args.sources.clone(),
                 out: args.out.clone(),
                 seed: args.seed,

@@ -9,7 +9,7 @@ pub mod render;
 pub mod wordnet;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -19,20 +19,37 @@ use serde::de::DeserializeOwned;
 use super::split::{self, Split};
 use emoji::{Emoji, Emojibase};
 use iconify::IconSet;
-use write::{Drawing, Output};
+use write::{DemoPost, Drawing, Output};
 
 /// Licences that allow use without sharing alike; a set under any other is left out.
 const LICENCES: [&str; 3] = ["Apache-2.0", "CC-BY-4.0", "MIT"];
 
+/// The folders that the Debian packages bring.
+const WORDNET: &str = "usr/share/wordnet";
+const CLIP_ART: &str = "usr/share/openclipart/svg";
+
 /// A concept of more emoji than this is always in the training split.
 const MOST_VARIANTS: usize = 9;
 
-/// What to prepare from, and where to.
+/// Something that can be prepared alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The demo task, emoji in 24 groups: `emoji/`
+    Emoji,
+    /// Emoji and clip art with their words, to pretrain on: `drawings/`
+    Drawings,
+    /// Nouns with their hypernyms, to pretrain on: `wordnet.jsonl`
+    Wordnet,
+}
+
+/// What to prepare, from where, and where to.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The parts; those not named stay as they are in `out`.
+    pub parts: Vec<Part>,
     /// The folder that `cargo xtask fetch` filled.
     pub sources: PathBuf,
-    /// The folder to fill: `drawings/`, `drawings.jsonl`, `emoji/`, `wordnet.jsonl`.
+    /// The folder to fill.
     pub out: PathBuf,
     /// Seed of the split.
     pub seed: u64,
@@ -40,17 +57,66 @@ pub struct Options {
     pub threads: usize,
 }
 
-/// Prepares everything, telling `say` what was made, line by line.
+/// Prepares the parts, telling `say` what was made, line by line.
 ///
 /// # Errors
 /// If a source is missing (the message says how to get it) or malformed, or the output cannot be written.
 pub fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
+    let wants = |part: Part| options.parts.contains(&part);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .build()?;
+    let output = Output::begin(&options.out)?;
+    let mut made = Vec::new();
+    if wants(Part::Wordnet) {
+        write_nouns(&output, &options.sources, say)?;
+        made.push("wordnet.jsonl");
+    }
+    let mut drawings = Vec::new();
+    let mut posts = Vec::new();
+    if wants(Part::Emoji) || wants(Part::Drawings) {
+        let all = draw_emoji(&output, options, &pool, say)?;
+        for (drawing, post) in all {
+            drawings.push(drawing);
+            posts.extend(post);
+        }
+    }
+    if wants(Part::Drawings) {
+        drawings.extend(draw_clip_art(&output, &options.sources, &pool, say)?);
+        output.drawings(&drawings)?;
+        made.push("drawings");
+    }
+    if wants(Part::Emoji) {
+        output.posts(&posts)?;
+        made.push("emoji");
+    }
+    output.finish(&made)?;
+    for line in write::summary(&drawings, &posts) {
+        say(&line);
+    }
+    Ok(())
+}
+
+fn write_nouns(output: &Output, sources: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
+    let nouns = wordnet::nouns(&debian(sources, WORDNET, "wordnet")?)?;
+    let common = nouns.iter().filter(|noun| noun.common).count();
+    output.lines("wordnet.jsonl", &nouns)?;
+    say(&format!(
+        "wordnet: {} nouns, {common} of them common",
+        nouns.len()
+    ));
+    Ok(())
+}
+
+/// Draws the icons of all sets: every emoji if drawings are wanted, else those of the demo task. With each drawing
+/// comes its post, if it belongs to the task.
+fn draw_emoji(
+    output: &Output,
+    options: &Options,
+    pool: &rayon::ThreadPool,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Vec<(Drawing, Option<DemoPost>)>> {
     let packages = options.sources.join("npm/node_modules");
-    let wordnet = debian(&options.sources, "usr/share/wordnet", "wordnet")?;
-    let clip_art = debian(&options.sources, "usr/share/openclipart/svg", "clipart")?;
     let icons = packages.join("@iconify-json");
     if !icons.is_dir() {
         bail!(
@@ -58,16 +124,6 @@ pub fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
             icons.display()
         );
     }
-    let output = Output::begin(&options.out)?;
-
-    let nouns = wordnet::nouns(&wordnet)?;
-    let common = nouns.iter().filter(|noun| noun.common).count();
-    output.lines("wordnet.jsonl", &nouns)?;
-    say(&format!(
-        "wordnet: {} nouns, {common} of them common",
-        nouns.len()
-    ));
-
     let sets = icon_sets(&icons, say)?;
     let mut base = Emojibase::read(&packages.join("emojibase-data"))?;
     for set in &sets {
@@ -79,49 +135,19 @@ pub fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
         base.emoji.len(),
         splits.len()
     ));
-    let mut drawings = Vec::new();
-    let mut posts = Vec::new();
+    let mut all = Vec::new();
     for set in &sets {
-        let matched = base.matches(set);
-        let drawn: Vec<usize> = matched.iter().map(|(_, index)| *index).collect();
-        let in_task = demo::posts(&base.emoji, &drawn);
-        let made = pool.install(|| draw_set(&output, set, &matched, &base.emoji, &splits))?;
-        let before = posts.len();
-        for (drawing, picture, index) in &made {
-            if in_task.binary_search(index).is_ok() {
-                posts.extend(output.post(drawing, picture)?);
-            }
-        }
+        let made = pool.install(|| draw_set(output, set, &base, &splits, &options.parts))?;
         say(&format!(
-            "{}: {} of {} icons drawn, {} emoji, {} posts",
+            "{}: {} of {} icons drawn, {} posts",
             set.style,
             made.len(),
             set.icons.len(),
-            made.iter()
-                .map(|(_, _, index)| index)
-                .collect::<std::collections::BTreeSet<_>>()
-                .len(),
-            posts.len() - before
+            made.iter().filter(|(_, post)| post.is_some()).count()
         ));
-        drawings.extend(made.into_iter().map(|(drawing, ..)| drawing));
+        all.extend(made);
     }
-
-    let library = clipart::list(&clip_art)?;
-    let names = clipart::names(&library, &wordnet::lexicon(&wordnet)?);
-    let made = pool.install(|| draw_clip_art(&output, &library, &names))?;
-    say(&format!(
-        "clip art: {} of {} files drawn",
-        made.len(),
-        library.len()
-    ));
-    drawings.extend(made);
-
-    output.drawings(&drawings)?;
-    output.finish(&posts)?;
-    for line in write::summary(&drawings, &posts) {
-        say(&line);
-    }
-    Ok(())
+    Ok(all)
 }
 
 /// The split of every concept, evenly by subgroup. Concepts of very many variants (clocks, families, moons) are always
@@ -171,66 +197,81 @@ fn icon_sets(folder: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<Vec<IconSet>>
     Ok(sets)
 }
 
-type Made = (Drawing, image::RgbaImage, usize);
-
 /// Renders the matched icons of a set. A second icon of the same emoji gets a number.
 fn draw_set(
     output: &Output,
     set: &IconSet,
-    matched: &[(&str, usize)],
-    emoji: &[Emoji],
+    base: &Emojibase,
     splits: &BTreeMap<String, Split>,
-) -> Result<Vec<Made>> {
+    parts: &[Part],
+) -> Result<Vec<(Drawing, Option<DemoPost>)>> {
+    let matched = base.matches(set);
+    let drawn: Vec<usize> = matched.iter().map(|(_, index)| *index).collect();
+    let in_task = demo::posts(&base.emoji, &drawn);
     let numbered: Vec<(&str, usize, usize)> = matched
         .iter()
         .enumerate()
         .map(|(i, (icon, index))| {
-            let before = matched[..i]
+            let before = drawn[..i]
                 .iter()
                 .rev()
-                .take_while(|(_, other)| other == index)
+                .take_while(|other| *other == index)
                 .count();
             (*icon, *index, before + 1)
         })
         .collect();
-    let made: Vec<Option<Made>> = numbered
-        .par_iter()
-        .map(|(icon, index, number)| {
-            let Some(picture) = set.icons[*icon]
-                .picture()
-                .with_context(|| format!("{}: {icon}", set.style))?
-            else {
-                return Ok(None);
-            };
-            let one = &emoji[*index];
-            let split = splits.get(&one.concept).copied().unwrap_or(Split::Train);
-            let drawing = Drawing::emoji(&set.style, one, *number, split);
+    let draw = |(icon, index, number): &(&str, usize, usize)| -> Result<_> {
+        let is_post = parts.contains(&Part::Emoji) && in_task.binary_search(index).is_ok();
+        if !is_post && !parts.contains(&Part::Drawings) {
+            return Ok(None);
+        }
+        let picture = set.icons[*icon].picture();
+        let Some(picture) = picture.with_context(|| format!("{}: {icon}", set.style))? else {
+            return Ok(None);
+        };
+        let one = &base.emoji[*index];
+        let split = splits.get(&one.concept).copied().unwrap_or(Split::Train);
+        let drawing = Drawing::emoji(&set.style, one, *number, split);
+        if parts.contains(&Part::Drawings) {
             output.picture(&drawing, &picture)?;
-            Ok(Some((drawing, picture, *index)))
-        })
-        .collect::<Result<_>>()?;
+        }
+        let post = if is_post {
+            output.post(&drawing, &picture)?
+        } else {
+            None
+        };
+        Ok(Some((drawing, post)))
+    };
+    let made: Vec<Option<_>> = numbered.par_iter().map(draw).collect::<Result<_>>()?;
     Ok(made.into_iter().flatten().collect())
 }
 
-/// Renders the library. Drawings without any word and repeated drawings are left out.
+/// Renders the clip art library. Drawings without any word and repeated drawings are left out.
 fn draw_clip_art(
     output: &Output,
-    library: &[clipart::ClipArt],
-    names: &[clipart::Names],
+    sources: &Path,
+    pool: &rayon::ThreadPool,
+    say: &(dyn Fn(&str) + Sync),
 ) -> Result<Vec<Drawing>> {
-    let pictures: Vec<Option<image::RgbaImage>> = library
-        .par_iter()
-        .zip(names)
-        .map(|(art, names)| {
-            if names.name.is_empty() && names.tags.is_empty() {
-                return Ok(None);
-            }
-            clipart::picture(&art.path)
-        })
-        .collect::<Result<_>>()?;
-    let mut seen = std::collections::BTreeSet::new();
+    let library = clipart::list(&debian(sources, CLIP_ART, "clipart")?)?;
+    let lexicon = wordnet::lexicon(&debian(sources, WORDNET, "wordnet")?)?;
+    let names = clipart::names(&library, &lexicon);
+    let draw = |(art, names): (&clipart::ClipArt, &clipart::Names)| {
+        if names.name.is_empty() && names.tags.is_empty() {
+            return Ok(None);
+        }
+        clipart::picture(&art.path)
+    };
+    let pictures: Vec<Option<image::RgbaImage>> = pool.install(|| {
+        library
+            .par_iter()
+            .zip(&names)
+            .map(draw)
+            .collect::<Result<_>>()
+    })?;
+    let mut seen = BTreeSet::new();
     let mut drawings = Vec::new();
-    for ((art, names), picture) in library.iter().zip(names).zip(&pictures) {
+    for ((art, names), picture) in library.iter().zip(&names).zip(&pictures) {
         let Some(picture) = picture else { continue };
         if seen.insert(write::digest(picture)) {
             let drawing = Drawing::clip_art(art, names);
@@ -238,6 +279,11 @@ fn draw_clip_art(
             drawings.push(drawing);
         }
     }
+    say(&format!(
+        "clip art: {} of {} files drawn",
+        drawings.len(),
+        library.len()
+    ));
     Ok(drawings)
 }
 

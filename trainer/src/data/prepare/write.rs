@@ -167,17 +167,17 @@ impl Output {
         self.lines("drawings/drawings.jsonl", drawings)
     }
 
-    /// Writes the demo task's lines and puts everything in place of what was there before.
-    pub(super) fn finish(&self, posts: &[DemoPost]) -> Result<()> {
-        self.lines("emoji/data.jsonl", posts)?;
-        for name in ["drawings", "emoji", "wordnet.jsonl"] {
-            let (from, to, old) = (
-                self.building.join(name),
-                self.out.join(name),
-                self.building.join(format!("old-{name}")),
-            );
+    /// Writes the demo task's lines.
+    pub(super) fn posts(&self, posts: &[DemoPost]) -> Result<()> {
+        self.lines("emoji/data.jsonl", posts)
+    }
+
+    /// Puts what was made in place of what was there before.
+    pub(super) fn finish(&self, made: &[&str]) -> Result<()> {
+        for name in made {
+            let (from, to) = (self.building.join(name), self.out.join(name));
             if to.exists() {
-                std::fs::rename(&to, &old)
+                std::fs::rename(&to, self.building.join(format!("old-{name}")))
                     .with_context(|| format!("cannot replace {}", to.display()))?;
             }
             std::fs::rename(&from, &to)
