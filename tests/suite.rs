@@ -1,3 +1,7 @@
 //! All tests that cross crates, in one binary.
 
+mod bundle;
+mod dcp_golden;
+mod gradients;
 mod layering;
+mod losses;

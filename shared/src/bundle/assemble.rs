@@ -77,7 +77,7 @@ impl Assembler {
                     .clip
                     .text_config
                     .max_position_embeddings;
-                self.tokenizer = Some(TextTokenizer::from_json(bytes, context)?);
+                self.tokenizer = Some(TextTokenizer::from_json(harmless(name, bytes)?, context)?);
             }
             FileRole::ImageTower | FileRole::TextTower | FileRole::PromptsAndHead => {
                 self.pieces.read(name, bytes)?;
@@ -114,6 +114,32 @@ impl Assembler {
         let model = Model::load_folded(config, var_builder(&self.pieces.join()?, device))?;
         let images = ImagePreprocessor::from_json(&self.manifest.preprocessor.to_string())?;
         Classifier::new(model, images, tokenizer, device.clone())
+    }
+}
+
+/// A tokenizer.json that the library can be given: it takes some malformed parts for impossible and panics on them, so
+/// they are refused here. The way back from tokens to text is left out, as nothing needs it.
+fn harmless(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+    let malformed = |e: serde_json::Error| error(name, format!("is no tokenizer.json ({e})"));
+    let mut json: serde_json::Value = serde_json::from_slice(bytes).map_err(malformed)?;
+    if let Some(parts) = json.as_object_mut() {
+        parts.insert("decoder".into(), serde_json::Value::Null);
+    }
+    if mentions(&json["normalizer"], "Precompiled") {
+        return Err(error(
+            name,
+            "has a precompiled normalizer, which no CLIP has",
+        ));
+    }
+    serde_json::to_vec(&json).map_err(malformed)
+}
+
+fn mentions(json: &serde_json::Value, word: &str) -> bool {
+    match json {
+        serde_json::Value::String(text) => text == word,
+        serde_json::Value::Array(items) => items.iter().any(|item| mentions(item, word)),
+        serde_json::Value::Object(fields) => fields.values().any(|item| mentions(item, word)),
+        _ => false,
     }
 }
 

@@ -126,10 +126,9 @@ impl PromptPlan for DcpConfig {
             }
             for case in Case::ALL {
                 let queries = prompt(format!("{at}.queries.{}", case.name()), d);
-                list.push(Parameter {
-                    trained: self.train_queries,
-                    ..queries
-                });
+                // A tower that does not run cannot train its queries.
+                let trained = self.train_queries && case.has(modality);
+                list.push(Parameter { trained, ..queries });
             }
         }
         list
@@ -348,7 +347,17 @@ mod tests {
             train_queries: true,
             ..config
         };
-        assert!(trained.parameters(&clip).iter().all(|p| p.trained));
+        let parameters = trained.parameters(&clip);
+        let frozen: Vec<_> = parameters
+            .iter()
+            .filter(|p| !p.trained)
+            .map(|p| &p.name)
+            .collect();
+        let of = |at: &str| format!("prompt.dynamic.{at}_missing");
+        assert_eq!(
+            frozen,
+            [&of("image.queries.image"), &of("text.queries.text")]
+        );
     }
 
     #[test]
