@@ -5,6 +5,7 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
+use super::jpeg;
 use super::resize::Rgb;
 use crate::error::{Error, Result};
 
@@ -60,9 +61,10 @@ impl Limits {
 /// does so for colour but clips 16-bit grey at 255, which leaves a white sheet; that is not copied).
 pub(super) fn decode(bytes: &[u8], background: Option<[u8; 3]>, limits: Limits) -> Result<Rgb> {
     let (picture, orientation) = match image::guess_format(bytes) {
-        Ok(
-            format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif),
-        ) => decode_format(bytes, format, limits)?,
+        Ok(ImageFormat::Jpeg) => jpeg::decode(bytes, limits)?,
+        Ok(format @ (ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif)) => {
+            decode_format(bytes, format, limits)?
+        }
         _ => {
             return Err(Error::Image(
                 "the bytes are no PNG, JPEG, WebP or GIF; save the picture in one of these".into(),

@@ -4,6 +4,7 @@
 mod clean;
 mod decode;
 pub mod image;
+mod jpeg;
 mod resize;
 pub mod text;
 
