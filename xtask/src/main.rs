@@ -12,6 +12,7 @@ mod tidy;
 mod tools;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -42,18 +43,28 @@ enum Command {
     Bench(bench::Options),
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The chain on one line, without the backtrace that `Result` from `main` would add.
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     std::env::set_current_dir(&root)
         .with_context(|| format!("cannot work in the project's folder {}", root.display()))?;
-    match arguments.command {
-        Command::Demo(options) => demo::run(&options),
-        Command::Test(options) => test::run(&options),
-        Command::Fetch(options) => fetch::run(&options),
+    match command {
+        Command::Demo(options) => demo::run(options),
+        Command::Test(options) => test::run(options),
+        Command::Fetch(options) => fetch::run(options),
         Command::BuildWeb => page::build(),
-        Command::Serve(options) => serve::run(&options),
+        Command::Serve(options) => serve::run(options),
         Command::Tidy => tidy::run(),
-        Command::Bench(options) => bench::run(&options),
+        Command::Bench(options) => bench::run(options),
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn build() -> Result<()> {
     // Trunk is kept off the network, so cargo gets the packages first.
     call(&mut command("cargo", "fetch --locked"))?;
     call(
-        command("trunk", "build --offline --cargo-profile web --dist dist")
+        command("trunk", "build --offline --dist dist")
             .env("PATH", tools::search_path()?)
             .env(
                 "CARGO_TARGET_DIR",

@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::page::{self, COMMITTED_BUNDLE, WASM_TARGET_DIR};
-use crate::serve::Server;
 use crate::step::{Steps, call, cargo, command};
 use crate::{tidy, tools};
 
@@ -110,16 +109,12 @@ fn webassembly_tests() -> Result<()> {
     call(&mut wasm(test))
 }
 
-/// Playwright against the page that was just built, served as the demo serves it.
+/// Playwright against the page that was just built, with the classifier that comes with the project in it.
 fn browser_tests() -> Result<()> {
     page::install_bundle(Path::new(COMMITTED_BUNDLE))?;
-    let server = Server::bind(Path::new(page::DIST), 0)?;
-    let address = server.address();
-    std::thread::spawn(move || server.serve());
     call(
         command(tools::npm(), "test")
             .current_dir(tools::E2E)
-            .env("LACUNA_URL", address)
             .env("CHROMIUM", tools::chromium()?),
     )
 }
