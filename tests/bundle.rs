@@ -241,7 +241,11 @@ fn the_folder_reads_back_and_its_card_tells_what_it_is() {
     assert_eq!(classifier.model().config(), &manifest.config);
     assert_eq!(
         manifest.total_bytes() as usize,
-        manifest.files.iter().map(|f| files[&f.name].len()).sum::<usize>()
+        manifest
+            .files
+            .iter()
+            .map(|f| files[&f.name].len())
+            .sum::<usize>()
     );
     let json = serde_json::to_string(&predictions(&classifier)[1]).unwrap();
     assert!(
