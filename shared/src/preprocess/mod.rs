@@ -3,8 +3,10 @@
 
 mod clean;
 mod decode;
+mod entities;
 pub mod image;
 mod jpeg;
+mod repair;
 mod resize;
 pub mod text;
 
