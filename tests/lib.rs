@@ -1,1 +1,3 @@
 //! Helpers for tests.
+
+pub mod tiny;

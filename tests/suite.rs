@@ -1,7 +1,9 @@
 //! All tests that cross crates, in one binary.
 
 mod bundle;
+mod cli;
 mod dcp_golden;
 mod gradients;
 mod layering;
 mod losses;
+mod resume;

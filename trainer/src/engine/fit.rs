@@ -11,6 +11,7 @@ use shared::config::ModelConfig;
 use shared::nn::Tensors;
 
 use super::adamw::AdamW;
+use super::ahead::Ahead;
 use super::assembly::Assembly;
 use super::checkpoint::{self, Checkpoint};
 use super::evaluate;
@@ -158,8 +159,32 @@ impl<'a> Fit<'a> {
             parameters,
         })?;
         tracing::info!(step = self.state.step, steps, parameters, "training");
+        std::thread::scope(|scope| {
+            let ahead = Ahead::start(
+                scope,
+                self.train.clone(),
+                self.order.clone(),
+                self.state.step,
+            );
+            self.steps(steps, &ahead, reporter, stop)
+        })?;
+        let step = self.state.step;
+        reporter.tell(&Event::Finished {
+            step,
+            seconds: start.elapsed().as_secs_f64(),
+        })?;
+        Ok(step == steps)
+    }
+
+    fn steps(
+        &mut self,
+        steps: usize,
+        ahead: &Ahead,
+        reporter: &mut Reporter,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<()> {
         while self.state.step < steps {
-            let values = self.step(reporter)?;
+            let values = self.step(ahead, reporter)?;
             let step = self.state.step;
             let validated = self.is_due(step);
             if validated {
@@ -178,24 +203,18 @@ impl<'a> Fit<'a> {
                 break;
             }
         }
-        let step = self.state.step;
-        reporter.tell(&Event::Finished {
-            step,
-            seconds: start.elapsed().as_secs_f64(),
-        })?;
-        Ok(step == steps)
+        Ok(())
     }
 
     /// One optimiser step; the incomplete rest of an epoch is divided by the full accumulation too.
-    fn step(&mut self, reporter: &mut Reporter) -> Result<Values> {
+    fn step(&mut self, ahead: &Ahead, reporter: &mut Reporter) -> Result<Values> {
         let (start, step) = (Instant::now(), self.state.step);
         let model = &self.assembly.model;
         let classes = model.config().classes.len();
         let rate = self.schedule.rate(step);
         let (mut gradients, mut seen) = (Tensors::new(), Predictions::default());
         let mut values = Values::new();
-        for places in self.order.batches(step) {
-            let sample = self.train.sample(&places)?;
+        for sample in ahead.next()? {
             let targets = sample.targets(classes, &self.device)?;
             let outputs = model.forward(&sample.batch)?;
             let loss = self.objective.loss(model.head(), &outputs, &targets)?;

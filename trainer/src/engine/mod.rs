@@ -3,6 +3,7 @@
 //! Knows nothing of the terminal: what happens is told to [`crate::report::Reporter`].
 
 pub mod adamw;
+pub mod ahead;
 pub mod assembly;
 pub mod atomic;
 pub mod checkpoint;
@@ -15,4 +16,5 @@ pub mod order;
 pub mod parameters;
 pub mod run;
 pub mod schedule;
+pub mod session;
 pub mod source;

@@ -61,6 +61,20 @@ impl TrainedRun {
     /// If the folder is no run, has no checkpoint yet, or its CLIP is gone or another one.
     pub fn open(dir: &Path, overrides: &[String], device: &Device) -> Result<Self> {
         let settings = Settings::of_run(dir, overrides)?;
+        let clip = clip_folder::load(&settings.model.clip, device)?;
+        Self::open_with(dir, settings, clip, device)
+    }
+
+    /// As [`TrainedRun::open`], with settings and CLIP that are open already.
+    ///
+    /// # Errors
+    /// If the folder has no checkpoint yet, or its CLIP is another one.
+    pub fn open_with(
+        dir: &Path,
+        settings: Settings,
+        clip: ClipFolder,
+        device: &Device,
+    ) -> Result<Self> {
         let name = [BEST, LAST]
             .into_iter()
             .find(|name| checkpoint::path(dir, name).exists());
@@ -71,7 +85,6 @@ impl TrainedRun {
             );
         };
         let saved: Checkpoint<State> = checkpoint::load(dir, name, device)?;
-        let clip = clip_folder::load(&settings.model.clip, device)?;
         if assembly::sha256(&clip.tensors)? != saved.state.clip_sha256 {
             bail!(
                 "the CLIP in {} is not the one this run was trained on",

@@ -29,6 +29,7 @@ pub trait Source: Sync {
 }
 
 /// Posts of a source, each with the case it appears in for a whole run.
+#[derive(Clone)]
 pub struct Split<'a> {
     /// Where they come from.
     pub source: &'a dyn Source,

@@ -111,19 +111,31 @@ impl Reporter {
         Self::default()
     }
 
-    /// The usual one: progress on stderr, `metrics.jsonl` in the run folder. Of an existing file the lines up to
-    /// `resumed_at` steps are kept, so that a resumed run's file reads like that of an undisturbed one.
+    /// The usual one: progress on stderr, `metrics.jsonl` in the run folder.
+    ///
+    /// # Errors
+    /// As [`Reporter::keep`].
+    pub fn for_run(dir: &Path, resumed_at: usize) -> Result<Self> {
+        let mut reporter = Self::shown();
+        reporter.keep(&dir.join("metrics.jsonl"), resumed_at)?;
+        Ok(reporter)
+    }
+
+    /// Progress on stderr.
+    pub fn shown() -> Self {
+        let mut reporter = Self::default();
+        reporter.subscribe(progress::Progress::new());
+        reporter
+    }
+
+    /// Keeps all events in a file too. Of an existing file the lines up to `resumed_at` steps are kept, so that a
+    /// resumed run's file reads like that of an undisturbed one.
     ///
     /// # Errors
     /// If the file cannot be opened.
-    pub fn for_run(dir: &Path, resumed_at: usize) -> Result<Self> {
-        let mut reporter = Self::default();
-        reporter.subscribe(jsonl::MetricsFile::open(
-            &dir.join("metrics.jsonl"),
-            resumed_at,
-        )?);
-        reporter.subscribe(progress::Progress::new());
-        Ok(reporter)
+    pub fn keep(&mut self, path: &Path, resumed_at: usize) -> Result<()> {
+        self.subscribe(jsonl::MetricsFile::open(path, resumed_at)?);
+        Ok(())
     }
 
     /// Adds a subscriber.

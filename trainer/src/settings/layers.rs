@@ -15,13 +15,14 @@ pub fn resolve<T: DeserializeOwned + Serialize + Default>(
     file: Option<&Path>,
     overrides: &[String],
 ) -> Result<T> {
-    let mut table = Table::new();
+    let mut table =
+        Table::try_from(T::default()).context("the defaults cannot be written as TOML")?;
     if let Some(path) = file {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the configuration {}", path.display()))?;
         // Read by itself first: only so does the error know the line.
         toml::from_str::<T>(&text).map_err(|error| anyhow!("{}", describe(&error, path, &text)))?;
-        table = toml::from_str(&text)?;
+        merge(&mut table, toml::from_str(&text)?);
     }
     for pair in overrides {
         let Some((key, value)) = pair.split_once('=') else {
@@ -37,6 +38,24 @@ pub fn resolve<T: DeserializeOwned + Serialize + Default>(
     table
         .try_into()
         .map_err(|error: toml::de::Error| anyhow!("{}", explain(error.message())))
+}
+
+/// Lays one table over another. Where it chooses another `method`, the old method's settings go.
+fn merge(under: &mut Table, over: Table) {
+    if over
+        .get("method")
+        .is_some_and(|method| under.get("method") != Some(method))
+    {
+        under.clear();
+    }
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(over)) => merge(under, over),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
 }
 
 /// A value as TOML; what is none (`data/emoji`, `linear`) is a string.
@@ -173,5 +192,14 @@ mod tests {
         let mut table: Table = toml::from_str(file).unwrap();
         set(&mut table, "model.prompt.method", parse("none")).unwrap();
         assert_eq!(table["model"]["prompt"].as_table().unwrap().len(), 1);
+
+        let over = |file: &str| {
+            let mut under: Table =
+                toml::from_str("[prompt]\nmethod = \"dcp\"\nlength = 36\ndepth = 6\n").unwrap();
+            merge(&mut under, toml::from_str(file).unwrap());
+            under["prompt"].as_table().unwrap().len()
+        };
+        assert_eq!(over("[prompt]\nlength = 12\n"), 3);
+        assert_eq!(over("[prompt]\nmethod = \"none\"\n"), 1);
     }
 }

@@ -1,0 +1,116 @@
+//! Owns a whole training session: opens CLIP and data, makes or reopens the run folder, trains, and measures the best.
+
+use std::path::Path;
+
+use anyhow::Result;
+use candle_core::Device;
+use shared::config::{HeadConfig, ModelConfig};
+
+use super::assembly::Assembly;
+use super::dataset::Dataset;
+use super::fit::{Fit, LAST, State};
+use super::run::{self, TrainedRun};
+use super::{atomic, checkpoint, evaluate};
+use crate::clip_folder::{self, ClipFolder};
+use crate::data::split::Split;
+use crate::metrics::evaluation::Evaluation;
+use crate::report::{Reporter, log};
+use crate::settings::{Initialise, Settings};
+
+/// CLIP, data and model of a run.
+pub struct Session<'a> {
+    settings: &'a Settings,
+    dir: &'a Path,
+    device: &'a Device,
+    clip: ClipFolder,
+    data: Dataset,
+    assembly: Assembly,
+}
+
+impl<'a> Session<'a> {
+    /// Opens what the settings name; writes nothing.
+    ///
+    /// # Errors
+    /// If CLIP or data cannot be read, or the model is impossible.
+    pub fn open(settings: &'a Settings, dir: &'a Path, device: &'a Device) -> Result<Self> {
+        let clip = clip_folder::load(&settings.model.clip, device)?;
+        let data = Dataset::open(settings, &[Split::Train, Split::Val], &clip, device)?;
+        let config = ModelConfig {
+            clip: clip.config.clone(),
+            prompt: settings.model.prompt.clone(),
+            head: settings.model.head.clone(),
+            task: settings.model.task,
+            classes: data.classes.clone(),
+        };
+        let tuned = settings.model.train_norms_and_projection;
+        let assembly = Assembly::fresh(&config, &clip.tensors, tuned, settings.train.seed, device)?;
+        Ok(Self {
+            settings,
+            dir,
+            device,
+            clip,
+            data,
+            assembly,
+        })
+    }
+
+    /// Trains in the run folder until the end or until `stop` says so; returns where it stands and whether that is
+    /// the end. With `resume` the folder's run goes on; one that was killed before its first checkpoint begins anew.
+    ///
+    /// # Errors
+    /// If the run exists (without `resume`), a post cannot be read, or a file cannot be written.
+    pub fn train(
+        &self,
+        resume: bool,
+        mut reporter: Reporter,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(State, bool)> {
+        let Self {
+            settings,
+            dir,
+            device,
+            assembly,
+            ..
+        } = self;
+        if !resume {
+            run::create(dir, settings)?;
+        }
+        atomic::sweep(dir)?;
+        log::to_run(dir)?;
+        let simulated = |split| self.data.simulated(split, &settings.missing, Some(dir));
+        let (train, val) = (simulated(Split::Train)?, simulated(Split::Val)?);
+        let resume = resume && checkpoint::path(dir, LAST).exists();
+        let is_dpl = matches!(settings.model.head, HeadConfig::Dpl(_));
+        if is_dpl && settings.train.initialise == Initialise::ClassMean && !resume {
+            let (size, seed) = (settings.train.batch_size, settings.train.seed);
+            let means = evaluate::class_means(&assembly.model, &train, size, seed, device)?;
+            means
+                .iter()
+                .try_for_each(|(name, value)| assembly.parameters.set(name, value))?;
+        }
+        let mut fit = Fit::new(settings, dir, assembly, (train, val), device)?;
+        if resume {
+            fit.resume()?;
+        }
+        reporter.keep(&dir.join("metrics.jsonl"), fit.state().step)?;
+        let finished = fit.run(&mut reporter, stop)?;
+        Ok((fit.state().clone(), finished))
+    }
+
+    /// Measures the best checkpoint on the validation split by case, and saves the figures as `val.json`.
+    ///
+    /// # Errors
+    /// If there is no checkpoint, or the figures cannot be saved.
+    pub fn measure(&self) -> Result<Evaluation> {
+        let trained = TrainedRun::open_with(
+            self.dir,
+            self.settings.clone(),
+            self.clip.clone(),
+            self.device,
+        )?;
+        let model = trained.model(self.device)?;
+        let evaluation = evaluate::by_case(&model, &self.data, Split::Val, self.settings)?;
+        trained.save(&evaluation)?;
+        Ok(evaluation)
+    }
+}
