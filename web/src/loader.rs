@@ -48,7 +48,7 @@ pub fn failure(error: Error) -> Failure {
     let (code, hint) = match &error {
         Error::Image(_) => (
             Code::Image,
-            "Choose another picture: PNG, JPEG, WebP or GIF.",
+            "Choose another picture (PNG, JPEG, WebP or GIF), or remove it.",
         ),
         Error::Input(_) => (Code::Input, "Change the post and try again."),
         Error::Bundle { .. }

@@ -1,6 +1,6 @@
 //! The inference thread: loads a bundle once and answers one request after the other.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::Uint8Array;
@@ -9,7 +9,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web::api::Classifier;
 use web::protocol::{Code, Event, Failure, Request, to_js};
-use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, console};
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, PerformanceEntry, console};
 
 fn main() {
     console_error_panic_hook::set_once();
@@ -20,6 +20,7 @@ fn main() {
     let worker = Worker {
         scope: scope.clone(),
         classifier: Rc::default(),
+        loaded: Rc::default(),
     };
     let awake = worker.clone();
     let heard = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
@@ -35,6 +36,8 @@ fn main() {
 struct Worker {
     scope: DedicatedWorkerGlobalScope,
     classifier: Rc<RefCell<Option<Classifier>>>,
+    /// When the bundle was loaded.
+    loaded: Rc<Cell<f64>>,
 }
 
 impl Worker {
@@ -66,9 +69,7 @@ impl Worker {
             Ok(classifier) => {
                 let summary = classifier.about().clone();
                 self.classifier.replace(Some(classifier));
-                if let Some(performance) = self.scope.performance() {
-                    performance.clear_resource_timings();
-                }
+                self.loaded.set(self.now());
                 self.tell(&Event::Ready { summary });
             }
             Err(failure) => self.fail(None, failure),
@@ -121,8 +122,15 @@ impl Worker {
 
     /// Requests of this thread since the bundle was loaded.
     fn requests(&self) -> u32 {
-        self.scope.performance().map_or(0, |performance| {
-            performance.get_entries_by_type("resource").length()
-        })
+        let entries = self
+            .scope
+            .performance()
+            .map(|clock| clock.get_entries_by_type("resource"));
+        let since = |entry: &JsValue| {
+            entry
+                .dyn_ref::<PerformanceEntry>()
+                .is_some_and(|entry| entry.start_time() > self.loaded.get())
+        };
+        entries.map_or(0, |entries| entries.iter().filter(since).count() as u32)
     }
 }

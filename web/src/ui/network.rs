@@ -11,7 +11,7 @@ use web_sys::{
     PerformanceObserverInit,
 };
 
-use super::dom::{by_id, show};
+use super::dom::{by_id, show, window};
 use super::words;
 
 /// Counts the requests since the model was loaded: the page's own, seen by the browser, and the worker's.
@@ -19,7 +19,8 @@ pub struct Network {
     line: HtmlElement,
     page: Rc<Cell<u32>>,
     worker: Cell<u32>,
-    loaded: Rc<Cell<bool>>,
+    /// When the model was loaded.
+    loaded: Rc<Cell<Option<f64>>>,
 }
 
 impl Network {
@@ -28,19 +29,20 @@ impl Network {
     /// # Errors
     /// If index.html lacks the line, or the browser cannot observe.
     pub fn observe() -> Result<Self, JsValue> {
-        let (page, loaded) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+        let (page, loaded) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
         let line: HtmlElement = by_id("requests")?;
-        let (count, counting, shown) = (Rc::clone(&page), Rc::clone(&loaded), line.clone());
+        let (count, since, shown) = (Rc::clone(&page), Rc::clone(&loaded), line.clone());
         let seen = Closure::<dyn FnMut(PerformanceObserverEntryList)>::new(
             move |entries: PerformanceObserverEntryList| {
                 let entries: Array = entries.get_entries().unchecked_into();
-                // A `blob:` address lies inside the page and is no request.
+                // A `blob:` address lies inside the page and is no request; and what began before may be told later.
                 let requests = entries
                     .iter()
                     .filter_map(|entry| entry.dyn_into::<PerformanceEntry>().ok())
                     .filter(|entry| entry.name().starts_with("http"))
+                    .filter(|entry| since.get().is_some_and(|since| entry.start_time() > since))
                     .count();
-                if counting.get() && requests > 0 {
+                if requests > 0 {
                     count.set(count.get() + requests as u32);
                     shown.set_text_content(Some(&words::requests(count.get())));
                 }
@@ -60,7 +62,12 @@ impl Network {
 
     /// The model is loaded: from here on every request counts.
     pub fn loaded(&self) {
-        self.loaded.set(true);
+        self.loaded.set(
+            window()
+                .ok()
+                .and_then(|window| window.performance())
+                .map(|clock| clock.now()),
+        );
         self.page.set(0);
         self.worker.set(0);
         show(&self.line, true);

@@ -6,6 +6,7 @@ use wasm_bindgen::JsValue;
 use web_sys::{Event, HtmlElement};
 
 use super::dom::{by_id, listen, show};
+use super::words;
 use crate::protocol::Failure;
 
 /// The notice, with a button to start again where that helps and one to dismiss it.
@@ -52,7 +53,8 @@ impl Notice {
         // Shown before it is filled: only a change inside a visible alert is read out.
         show(&self.panel, true);
         show(&self.again, restart);
-        self.message.set_text_content(Some(&failure.message));
+        self.message
+            .set_text_content(Some(&words::sentence(&failure.message)));
         self.hint.set_text_content(Some(&failure.hint));
     }
 

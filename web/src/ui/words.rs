@@ -36,7 +36,21 @@ pub fn percent(probability: f64) -> String {
 /// A class's name as a heading: labels are often written like file names.
 pub fn label(name: &str) -> String {
     let name = name.replace(['_', '-'], " ");
-    let mut letters = name.chars();
+    capitalised(&name)
+}
+
+/// A message as a sentence: errors begin small and have no full stop, since they are often put together.
+pub fn sentence(message: &str) -> String {
+    let message = capitalised(message.trim());
+    if message.ends_with(['.', '!', '?']) {
+        message
+    } else {
+        message + "."
+    }
+}
+
+fn capitalised(words: &str) -> String {
+    let mut letters = words.chars();
     letters
         .next()
         .map(|first| first.to_uppercase().chain(letters).collect())
@@ -136,5 +150,6 @@ mod tests {
         assert_eq!(percent(0.042), "4.2 %");
         assert_eq!(label("fruit-vegetable"), "Fruit vegetable");
         assert_eq!(milliseconds(7.25), "7.2 ms");
+        assert_eq!(sentence("image: broken"), "Image: broken.");
     }
 }
