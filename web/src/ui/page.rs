@@ -149,6 +149,7 @@ impl Page {
             Action::Sample(picture, caption) => {
                 self.text.set(caption);
                 self.post.borrow_mut().text = caption.to_owned();
+                self.result.reveal()?;
                 self.set_picture(picture)
             }
             Action::SamplesShown => {
@@ -221,7 +222,7 @@ impl Page {
             }
             Event::Ready { summary } => {
                 self.ready.set(true);
-                self.progress.done(&words::ready(&summary));
+                self.progress.done(&summary);
                 self.fetched();
                 self.ask()
             }
@@ -250,7 +251,7 @@ impl Page {
                 if self.stale.replace(false) {
                     return self.ask();
                 }
-                self.result.say(words::EMPTY);
+                self.result.say(words::NO_ANSWER);
                 self.notice.say(&failure, false);
                 Ok(())
             }

@@ -62,11 +62,9 @@ impl PictureBox {
         let old = self.preview.src();
         if let Some(picture) = picture {
             self.preview.set_src(&picture.address);
-            self.preview.set_alt(&picture.name);
             self.name.set_text_content(Some(&picture.name));
         } else {
             report(self.preview.remove_attribute("src"));
-            self.preview.set_alt("");
             self.name.set_text_content(None);
         }
         if old.starts_with("blob:") && picture.is_none_or(|picture| picture.address != old) {

@@ -5,13 +5,15 @@ use web_sys::{HtmlElement, HtmlProgressElement};
 
 use super::dom::{by_id, show};
 use super::words;
+use crate::protocol::Summary;
 
-/// The bar, its figures, and the line that takes their place once the model is there.
+/// The bar, its figures, and the lines that take their place once the model is there.
 pub struct Progress {
     panel: HtmlElement,
     bar: HtmlProgressElement,
     figures: HtmlElement,
     state: HtmlElement,
+    accuracy: HtmlElement,
 }
 
 impl Progress {
@@ -25,6 +27,7 @@ impl Progress {
             bar: by_id("loading-bar")?,
             figures: by_id("loading-figures")?,
             state: by_id("model-state")?,
+            accuracy: by_id("model-accuracy")?,
         })
     }
 
@@ -32,6 +35,7 @@ impl Progress {
     pub fn show(&self, loaded: u64, total: u64) {
         show(&self.panel, true);
         show(&self.state, false);
+        show(&self.accuracy, false);
         if total > 0 {
             self.bar.set_max(total as f64);
             self.bar.set_value(loaded as f64);
@@ -43,15 +47,19 @@ impl Progress {
     }
 
     /// Replaces the bar by what was loaded.
-    pub fn done(&self, ready: &str) {
+    pub fn done(&self, summary: &Summary) {
         show(&self.panel, false);
         show(&self.state, true);
-        self.state.set_text_content(Some(ready));
+        self.state.set_text_content(Some(&words::ready(summary)));
+        let accuracy = words::accuracy(summary);
+        show(&self.accuracy, accuracy.is_some());
+        self.accuracy.set_text_content(accuracy.as_deref());
     }
 
     /// Hides the bar: loading failed, and a notice says why.
     pub fn failed(&self) {
         show(&self.panel, false);
         show(&self.state, false);
+        show(&self.accuracy, false);
     }
 }

@@ -4,7 +4,7 @@ use shared::case::Modality;
 use wasm_bindgen::JsValue;
 use web_sys::HtmlElement;
 
-use super::dom::{by_id, set_variable, show};
+use super::dom::{by_id, set_variable, show, window};
 use super::evidence::EvidenceTable;
 use super::words;
 use crate::protocol::Prediction;
@@ -49,6 +49,18 @@ impl ResultPanel {
         self.empty.set_text_content(Some(sentence));
         self.spoken.set_text_content(None);
         self.busy(false);
+    }
+
+    /// Brings the panel into view if it lies below the window, as on a telephone.
+    ///
+    /// # Errors
+    /// If there is no window.
+    pub fn reveal(&self) -> Result<(), JsValue> {
+        let height = window()?.inner_height()?.as_f64().unwrap_or_default();
+        if self.panel.get_bounding_client_rect().top() > height * 0.8 {
+            self.panel.scroll_into_view();
+        }
+        Ok(())
     }
 
     /// Marks the result shown as about to change.

@@ -83,7 +83,8 @@ pub async fn show(chosen: impl Fn(Option<Picture>, &'static str) + 'static) -> R
                 let image: HtmlImageElement = append(&button, "img", "")?.unchecked_into();
                 image.set_src(&Url::create_object_url_with_blob(blob)?);
                 image.set_alt(&format!("Drawing: {drawing}"));
-                (image.set_width(40), image.set_height(40));
+                image.set_width(40);
+                image.set_height(40);
             }
             if let Some(caption) = sample.caption {
                 append(&button, "span", "")?.set_text_content(Some(&format!("“{caption}”")));

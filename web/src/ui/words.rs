@@ -33,10 +33,9 @@ pub fn percent(probability: f64) -> String {
     }
 }
 
-/// A class's name as a heading: labels are often written like file names.
+/// A class's name as a heading: labels are often written like variables.
 pub fn label(name: &str) -> String {
-    let name = name.replace(['_', '-'], " ");
-    capitalised(&name)
+    capitalised(&name.replace('_', " "))
 }
 
 /// A message as a sentence: errors begin small and have no full stop, since they are often put together.
@@ -106,6 +105,9 @@ pub const MISSING: &str = "missing";
 /// Nothing has been given yet.
 pub const EMPTY: &str = "Give the post an image, a text, or both, and its class appears here.";
 
+/// The post could not be classified; a notice says why.
+pub const NO_ANSWER: &str = "There is no answer for this post.";
+
 /// Something has been given, but the model is not there yet.
 pub const WAITING: &str = "The answer comes as soon as the model is loaded.";
 
@@ -125,6 +127,26 @@ pub fn ready(summary: &Summary) -> String {
         summary.classes.len(),
         bytes(summary.bytes)
     )
+}
+
+/// How often the model was right on posts that it had not seen, if its bundle says so.
+pub fn accuracy(summary: &Summary) -> Option<String> {
+    let of = |case: Case, name: &str| {
+        let figures = &summary.about.figures;
+        let found = figures.iter().find(|figure| {
+            figure.split == "test" && figure.metric == "accuracy" && figure.case == Some(case)
+        })?;
+        Some(format!("{:.0} % {name}", found.value * 100.0))
+    };
+    let parts: Vec<String> = [
+        of(Case::Complete, "with both sides"),
+        of(Case::TextMissing, "from the image alone"),
+        of(Case::ImageMissing, "from the text alone"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    (!parts.is_empty()).then(|| format!("Right on new posts: {}", parts.join(", ")))
 }
 
 /// The bundle is coming.
@@ -148,7 +170,7 @@ mod tests {
         assert_eq!(percent(0.0004), "< 0.1 %");
         assert_eq!(percent(0.9999), "> 99.9 %");
         assert_eq!(percent(0.042), "4.2 %");
-        assert_eq!(label("fruit-vegetable"), "Fruit vegetable");
+        assert_eq!(label("sweet_meal"), "Sweet meal");
         assert_eq!(milliseconds(7.25), "7.2 ms");
         assert_eq!(sentence("image: broken"), "Image: broken.");
     }
