@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
+import { deflateSync } from "node:zlib";
 
 import { DIST, answer, launch, open, ready } from "./browser.mjs";
 import { serve } from "./server.mjs";
@@ -135,8 +136,9 @@ describe("a visit", () => {
   });
 
   for (const [what, name, type, bytes, sentence] of [
-    ["a broken picture", "broken.png", "image/png", async () => (await drawing("apple")).subarray(0, 700), /image.*Choose another picture/s],
-    ["a file that only claims to be a picture", "letter.png", "image/png", async () => Buffer.from("Dear reader"), /image.*Choose another picture/s],
+    ["a broken picture", "broken.png", "image/png", async () => (await drawing("apple")).subarray(0, 700), /^Image: .*Choose another picture/s],
+    ["a file that only claims to be a picture", "letter.png", "image/png", async () => Buffer.from("Dear reader"), /^Image: .*Choose another picture/s],
+    ["a picture of 100 megapixels", "bomb.png", "image/png", async () => bomb(), /^Image: .*Choose another picture/s],
     ["a file of another kind", "letter.txt", "text/plain", async () => Buffer.from("Dear reader"), /“letter.txt” is no picture.*Choose a PNG/s],
   ]) {
     test(`${what} gets a sentence, and the page goes on`, async () => {
@@ -226,6 +228,35 @@ describe("a bundle that cannot be loaded", () => {
     });
   }
 });
+
+/** A PNG of 10,000 by 10,000 black pixels: a few kilobytes that would unpack to hundreds of megabytes. */
+function bomb() {
+  const crc32 = (bytes) => {
+    let sum = ~0;
+    for (const byte of bytes) {
+      sum ^= byte;
+      for (let bit = 0; bit < 8; bit++) sum = sum & 1 ? (sum >>> 1) ^ 0xedb88320 : sum >>> 1;
+    }
+    return ~sum >>> 0;
+  };
+  const chunk = (name, data) => {
+    const body = Buffer.concat([Buffer.from(name), data]);
+    const frame = Buffer.alloc(8);
+    frame.writeUInt32BE(data.length, 0);
+    frame.writeUInt32BE(crc32(body), 4);
+    return Buffer.concat([frame.subarray(0, 4), body, frame.subarray(4)]);
+  };
+  const [header, side] = [Buffer.alloc(13), 10_000];
+  header.writeUInt32BE(side, 0);
+  header.writeUInt32BE(side, 4);
+  header[8] = 1;
+  return Buffer.concat([
+    Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]),
+    chunk("IHDR", header),
+    chunk("IDAT", deflateSync(Buffer.alloc(side * (side / 8 + 1)))),
+    chunk("IEND", Buffer.alloc(0)),
+  ]);
+}
 
 /** Pastes or drops a file, words, or an address. */
 function give(way, what) {
