@@ -34,21 +34,22 @@ impl PromptPlan for DcpConfig {
             .num_hidden_layers
             .min(clip.text_config.num_hidden_layers);
         let narrow = width(clip, Modality::Text);
-        let problem = if self.length == 0 || self.length % 3 != 0 || self.length > MOST_ROWS {
-            format!(
-                "length is {}; it must be a multiple of 3 from 3 to {MOST_ROWS}",
-                self.length
-            )
-        } else if self.depth == 0 || self.depth > layers {
-            format!("depth is {}; the towers allow 1 to {layers}", self.depth)
-        } else if self.reduction == 0 || self.reduction > narrow {
-            format!(
-                "reduction is {}; the towers allow 1 to {narrow}",
-                self.reduction
-            )
-        } else {
-            return Ok(());
-        };
+        let problem =
+            if self.length == 0 || !self.length.is_multiple_of(3) || self.length > MOST_ROWS {
+                format!(
+                    "length is {}; it must be a multiple of 3 from 3 to {MOST_ROWS}",
+                    self.length
+                )
+            } else if self.depth == 0 || self.depth > layers {
+                format!("depth is {}; the towers allow 1 to {layers}", self.depth)
+            } else if self.reduction == 0 || self.reduction > narrow {
+                format!(
+                    "reduction is {}; the towers allow 1 to {narrow}",
+                    self.reduction
+                )
+            } else {
+                return Ok(());
+            };
         Err(Error::Input(format!("prompt method dcp: {problem}")))
     }
 
