@@ -1,6 +1,8 @@
 //! Owns the settings of a training run: defaults, then a TOML file, then `--set key=value`, later ones winning.
 
 pub mod layers;
+mod loss;
+mod train;
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +10,11 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use shared::config::{DcpConfig, DplConfig, HeadConfig, PromptConfig, Task};
 
-use crate::engine::adamw::AdamWSettings;
 use crate::engine::atomic;
-use crate::engine::schedule::Decay;
-use crate::loss::arcface::Boundary;
-use crate::loss::supcon::Reduction;
 use crate::metrics::Selection;
+
+pub use loss::{LossSettings, Prototypes};
+pub use train::{Initialise, TrainSettings};
 
 /// The name of the resolved copy in a run folder.
 pub const FILE: &str = "settings.toml";
@@ -93,111 +94,6 @@ impl Default for ModelSettings {
             train_norms_and_projection: true,
             prompt: PromptConfig::Dcp(DcpConfig::default()),
             head: HeadConfig::Dpl(DplConfig::default()),
-        }
-    }
-}
-
-/// `[loss]`: the decoupled prototype head's margin and contrast. Other heads use plain cross-entropy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LossSettings {
-    /// Margin m in radians for complete, text missing, image missing (paper, eq. 9).
-    pub margin: [f64; 3],
-    /// What happens where angle + margin exceeds pi.
-    pub boundary: Boundary,
-    /// Weight lambda of the contrast between prototypes (paper, eq. 13).
-    pub contrast: f64,
-    /// Its temperature tau.
-    pub temperature: f64,
-    /// Mean over pairs, or the paper's sum.
-    pub reduction: Reduction,
-    /// The prototypes that take part.
-    pub prototypes: Prototypes,
-}
-
-/// Which prototypes are contrasted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Prototypes {
-    /// Those of the cases that occur in training.
-    #[default]
-    Active,
-    /// All four sets.
-    All,
-}
-
-impl Default for LossSettings {
-    fn default() -> Self {
-        Self {
-            margin: [0.1; 3],
-            boundary: Boundary::Fallback,
-            contrast: 1.0,
-            temperature: 1.0,
-            reduction: Reduction::MeanPairs,
-            prototypes: Prototypes::Active,
-        }
-    }
-}
-
-/// `[train]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainSettings {
-    /// Times each post is seen.
-    pub epochs: usize,
-    /// Posts per forward and backward pass.
-    pub batch_size: usize,
-    /// Passes per optimiser step; their losses are divided by this.
-    pub accumulate: usize,
-    /// The learning rate after the warm-up.
-    pub rate: f64,
-    /// Share of all steps in which the rate rises from 0.
-    pub warmup: f64,
-    /// The way down after it.
-    pub decay: Decay,
-    /// The end of a cosine as a share of the rate.
-    pub floor: f64,
-    /// The seed of initial values and of the order of posts.
-    pub seed: u64,
-    /// The first values of the prototypes.
-    pub initialise: Initialise,
-    /// Epochs between two looks at the validation split.
-    pub validate_every: f64,
-    /// Steps between two checkpoints `last`; one is also written after each validation.
-    pub checkpoint_every: usize,
-    /// The metric that decides on `best`; by default accuracy, or f1_macro for multi-label tasks.
-    pub select: Option<Selection>,
-    /// `[train.optimiser]`
-    pub optimiser: AdamWSettings,
-}
-
-/// The start of the prototypes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Initialise {
-    /// Mean of the class's features minus the mean of all, from one pass over the training split.
-    #[default]
-    ClassMean,
-    /// Independent normal values.
-    Random,
-}
-
-impl Default for TrainSettings {
-    fn default() -> Self {
-        Self {
-            epochs: 20,
-            batch_size: 64,
-            accumulate: 1,
-            rate: 1e-2,
-            warmup: 0.1,
-            decay: Decay::Linear,
-            floor: 0.0,
-            seed: 0,
-            initialise: Initialise::ClassMean,
-            validate_every: 1.0,
-            checkpoint_every: 50,
-            select: None,
-            optimiser: AdamWSettings::default(),
         }
     }
 }

@@ -32,8 +32,14 @@ pub struct Args {
 /// If the run or its data cannot be read.
 pub fn run(args: &Args, device: &Device) -> Result<()> {
     let trained = TrainedRun::open(&args.run, &args.overrides, device)?;
-    let data = Dataset::open(&trained.settings, &[args.split], &trained.clip, device)?;
-    trained.check_classes(&data.classes)?;
+    let classes = Some(trained.config().classes.as_slice());
+    let data = Dataset::open(
+        &trained.settings,
+        &[args.split],
+        classes,
+        &trained.clip,
+        device,
+    )?;
     let model = trained.model(device)?;
     let evaluation = evaluate::by_case(&model, &data, args.split, &trained.settings)?;
     if args.overrides.is_empty() {

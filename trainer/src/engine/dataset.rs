@@ -26,13 +26,16 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Opens these splits of the data of a run. The classes are those of all splits.
+    /// Opens these splits of the data of a run. The classes are the `known` ones of a trained model, or else those of
+    /// all splits.
     ///
     /// # Errors
-    /// If the data set cannot be read, or a post of a multi-class task does not have exactly one label.
+    /// If the data set cannot be read, a post of a multi-class task does not have exactly one label, or a label is not
+    /// among the known classes.
     pub fn open(
         settings: &Settings,
         which: &[Split],
+        known: Option<&[String]>,
         clip: &ClipFolder,
         device: &Device,
     ) -> Result<Self> {
@@ -61,7 +64,7 @@ impl Dataset {
                 );
             }
         }
-        let classes = record::classes(&posts);
+        let classes = known.map_or_else(|| record::classes(&posts), <[String]>::to_vec);
         let mut splits = BTreeMap::new();
         for &split in which {
             let own = record::of_split(&posts, split, settings.data.limit);

@@ -115,21 +115,6 @@ impl TrainedRun {
         Assembly::trained(self.config(), &self.tensors, device)
     }
 
-    /// Makes sure that a data set has the classes of the model.
-    ///
-    /// # Errors
-    /// If it has others; the message names the first difference.
-    pub fn check_classes(&self, classes: &[String]) -> Result<()> {
-        let own = &self.config().classes;
-        if let Some(strange) = classes.iter().find(|class| !own.contains(class)) {
-            bail!("the data have a class {strange:?} that the run was not trained for");
-        }
-        if let Some(absent) = own.iter().find(|class| !classes.contains(class)) {
-            bail!("the data lack the class {absent:?}, which the run was trained for");
-        }
-        Ok(())
-    }
-
     /// Saves an evaluation in the folder, for the model card: `val.json`, `test.json`.
     ///
     /// # Errors

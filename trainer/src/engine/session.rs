@@ -7,7 +7,7 @@ use candle_core::Device;
 use shared::config::{HeadConfig, ModelConfig};
 
 use super::assembly::Assembly;
-use super::dataset::Dataset;
+use super::dataset::{self, Dataset};
 use super::fit::{Fit, LAST, State};
 use super::run::{self, TrainedRun};
 use super::{atomic, checkpoint, evaluate};
@@ -34,7 +34,7 @@ impl<'a> Session<'a> {
     /// If CLIP or data cannot be read, or the model is impossible.
     pub fn open(settings: &'a Settings, dir: &'a Path, device: &'a Device) -> Result<Self> {
         let clip = clip_folder::load(&settings.model.clip, device)?;
-        let data = Dataset::open(settings, &[Split::Train, Split::Val], &clip, device)?;
+        let data = Dataset::open(settings, &[Split::Train, Split::Val], None, &clip, device)?;
         let config = ModelConfig {
             clip: clip.config.clone(),
             prompt: settings.model.prompt.clone(),
@@ -79,6 +79,12 @@ impl<'a> Session<'a> {
         log::to_run(dir)?;
         let simulated = |split| self.data.simulated(split, &settings.missing, Some(dir));
         let (train, val) = (simulated(Split::Train)?, simulated(Split::Val)?);
+        let missing = dataset::describe(Split::Train, &settings.missing);
+        let (posts, held_out) = (train.posts.len(), val.posts.len());
+        let classes = self.data.classes.len();
+        reporter.note(format!(
+            "{posts} train and {held_out} val posts, {classes} classes; missing: {missing}"
+        ))?;
         let resume = resume && checkpoint::path(dir, LAST).exists();
         let is_dpl = matches!(settings.model.head, HeadConfig::Dpl(_));
         if is_dpl && settings.train.initialise == Initialise::ClassMean && !resume {
