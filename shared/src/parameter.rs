@@ -45,7 +45,7 @@ impl Parameter {
         }
     }
 
-    /// Weight [outputs, inputs] and bias [outputs] of a linear layer called `name`, both uniform in
+    /// Weight [outputs, inputs] and bias `[outputs]` of a linear layer called `name`, both uniform in
     /// ±1/sqrt(inputs) as PyTorch's default.
     pub fn linear(name: &str, inputs: usize, outputs: usize) -> [Self; 2] {
         let bound = (inputs as f64).sqrt().recip();

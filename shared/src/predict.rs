@@ -47,7 +47,7 @@ pub struct ClassScore {
 }
 
 impl Prediction {
-    /// The prediction of logits [K], with what the image and the text say for each class.
+    /// The prediction of logits `[K]`, with what the image and the text say for each class.
     pub fn new(
         config: &ModelConfig,
         case: Case,
