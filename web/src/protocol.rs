@@ -177,3 +177,47 @@ pub fn to_js<T: Serialize>(value: &T) -> Result<JsValue, JsValue> {
 pub fn from_js<T: DeserializeOwned>(value: JsValue) -> Result<T, JsValue> {
     serde_wasm_bindgen::from_value(value).map_err(JsValue::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_value, json, to_value};
+
+    #[test]
+    fn requests_are_plain_objects() {
+        for (request, object) in [
+            (
+                Request::Load {
+                    url: "/bundle/".into(),
+                },
+                json!({"type": "load", "url": "/bundle/"}),
+            ),
+            (
+                Request::Classify {
+                    id: 7,
+                    text: Some("tea".into()),
+                },
+                json!({"type": "classify", "id": 7, "text": "tea"}),
+            ),
+            (Request::Dispose, json!({"type": "dispose"})),
+        ] {
+            assert_eq!(to_value(&request).unwrap(), object);
+            assert_eq!(from_value::<Request>(object).unwrap(), request);
+        }
+        let without_text: Request = from_value(json!({"type": "classify", "id": 7})).unwrap();
+        assert_eq!(without_text, Request::Classify { id: 7, text: None });
+    }
+
+    #[test]
+    fn failures_say_what_they_are() {
+        let failure = Failure::new(Code::Bundle, "bundle a: is damaged", "Reload the page.");
+        assert_eq!(
+            to_value(Event::Failed { id: None, failure }).unwrap(),
+            json!({
+                "type": "failed",
+                "id": null,
+                "failure": {"code": "bundle", "message": "bundle a: is damaged", "hint": "Reload the page."},
+            })
+        );
+    }
+}
