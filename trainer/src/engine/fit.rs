@@ -193,7 +193,7 @@ impl<'a> Fit<'a> {
             let stopped = stop();
             if validated
                 || stopped
-                || step % self.settings.train.checkpoint_every == 0
+                || step.is_multiple_of(self.settings.train.checkpoint_every)
                 || step == steps
             {
                 self.save(LAST, reporter)?;
