@@ -19,7 +19,7 @@ pub use init::initialise;
 pub struct Tokens {
     /// Ids [B, L], u32, zero padded.
     pub ids: Tensor,
-    /// Index of the end token in each row [B], u32. Data, not an argmax of ids: that differs between devices.
+    /// Index of the end token in each row `[B]`, u32. Data, not an argmax of ids: that differs between devices.
     pub eot: Tensor,
 }
 

@@ -22,7 +22,7 @@ impl Encoder {
         Ok(Self { blocks })
     }
 
-    /// The token `pooled` [B] (index in each row, u32) of block-0 inputs `x` [B, T, d] after all blocks: [B, d].
+    /// The token `pooled` `[B]` (index in each row, u32) of block-0 inputs `x` [B, T, d] after all blocks: [B, d].
     /// Prompts move the index on by as many rows as they add.
     pub(super) fn forward(
         &self,
@@ -49,7 +49,7 @@ impl Encoder {
     }
 }
 
-/// Rows in [B * T, d] of the tokens `pooled` [B], moved on by `added`.
+/// Rows in [B * T, d] of the tokens `pooled` `[B]`, moved on by `added`.
 fn flat_rows(pooled: &Tensor, tokens: usize, added: usize) -> Result<Tensor> {
     let batch = pooled.dim(0)?;
     let starts: Vec<u32> = (0..batch).map(|b| (b * tokens + added) as u32).collect();

@@ -56,7 +56,7 @@ impl HeadPlan for LinearSettings {
 pub struct LinearHead {
     /// [K, 2D]: image columns, then text columns.
     weight: Tensor,
-    /// [K].
+    /// `[K]`.
     bias: Tensor,
     /// D.
     width: usize,

@@ -19,10 +19,10 @@ pub struct ClassMeans {
 
 #[derive(Clone, Debug)]
 struct Sums {
-    /// [K][D].
+    /// `[K][D]`.
     by_class: Vec<Vec<f64>>,
     posts_by_class: Vec<usize>,
-    /// [D].
+    /// `[D]`.
     all: Vec<f64>,
     posts: usize,
 }

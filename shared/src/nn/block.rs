@@ -71,7 +71,7 @@ impl Block {
         self.feed_forward(x, &self.attend(x)?)
     }
 
-    /// What [`Block::forward`] gives at one row per post only, [B, d]: `rows` [B] counts in x flattened to [B * T, d].
+    /// What [`Block::forward`] gives at one row per post only, [B, d]: `rows` `[B]` counts in x flattened to [B * T, d].
     /// The last block of a tower needs no more.
     ///
     /// # Errors

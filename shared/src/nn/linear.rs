@@ -10,7 +10,7 @@ use candle_nn::VarBuilder;
 use super::{fused, kernels, tensor};
 use crate::error::Result;
 
-/// y = x wᵀ + b, with w [outputs, inputs] and b [outputs].
+/// y = x wᵀ + b, with w [outputs, inputs] and b `[outputs]`.
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: Tensor,
@@ -18,7 +18,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Reads `weight` [outputs, inputs] and, if asked for, `bias` [outputs].
+    /// Reads `weight` [outputs, inputs] and, if asked for, `bias` `[outputs]`.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
@@ -28,7 +28,7 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
-    /// A layer of these tensors: weight [outputs, inputs], bias [outputs].
+    /// A layer of these tensors: weight [outputs, inputs], bias `[outputs]`.
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
         Self { weight, bias }
     }
@@ -38,7 +38,7 @@ impl Linear {
         &self.weight
     }
 
-    /// The bias [outputs], if there is one.
+    /// The bias `[outputs]`, if there is one.
     pub fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
     }

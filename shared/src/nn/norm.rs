@@ -15,7 +15,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Reads `weight` and `bias`, both [`width`].
+    /// Reads `weight` and `bias`, both `[width]`.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
