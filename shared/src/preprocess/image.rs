@@ -7,6 +7,11 @@ use super::decode::{self, Limits};
 use super::resize::{self, Rgb, Span};
 use crate::error::{Error, Result};
 
+/// Mean of CLIP's pixels by channel.
+pub const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+/// Standard deviation of CLIP's pixels by channel.
+pub const STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+
 const FILE: &str = "preprocessor_config.json";
 
 /// A resampling filter, by Pillow's number.
@@ -96,8 +101,8 @@ impl Default for ImagePreprocessor {
             do_rescale: true,
             rescale_factor: 1.0 / 255.0,
             do_normalize: true,
-            image_mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-            image_std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
+            image_mean: MEAN,
+            image_std: STD,
             background: None,
             limits: Limits::default(),
         }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use candle_core::{Device, Tensor};
+use shared::preprocess::image::{MEAN, STD};
 use shared::preprocess::text::TextTokenizer;
 use shared::rng::stream;
 
 use super::augment::Augmenter;
 use super::drawings::Library;
-use super::folder::{MEAN, STD};
 use super::objective::Batch;
 use super::sampler::Sampler;
 use super::settings::PretrainSettings;

@@ -8,14 +8,10 @@ use serde::Serialize;
 use serde_json::json;
 use shared::config::ClipConfig;
 use shared::nn::Tensors;
+use shared::preprocess::image::{MEAN, STD};
 
 use super::settings::PretrainSettings;
 use crate::engine::atomic;
-
-/// Mean of the pixels by channel, as CLIP's.
-pub const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-/// Standard deviation of the pixels by channel, as CLIP's.
-pub const STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 
 /// How a folder's CLIP was made: `pretraining.json`.
 #[derive(Debug, Serialize)]

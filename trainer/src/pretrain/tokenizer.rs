@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow, ensure};
 use serde_json::Value;
+use shared::preprocess::text::{END, START};
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
@@ -13,7 +14,7 @@ use tokenizers::tokenizer::{
 /// What marks the end of a word in CLIP's vocabulary.
 const END_OF_WORD: &str = "</w>";
 /// The two tokens around a text; they have the last two ids, as in CLIP.
-const AROUND: [&str; 2] = ["<|startoftext|>", "<|endoftext|>"];
+const AROUND: [&str; 2] = [START, END];
 /// CLIP's words: contractions, letters, single digits, anything else that is no space.
 const WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 

@@ -70,7 +70,9 @@ fn transform(v: [Number; 8], shift: usize) -> [Number; 8] {
 /// Upsamples the components and turns them into grey or RGB samples, row by row.
 pub(super) fn assemble(frame: &Frame, color: Color) -> Result<Vec<u8>> {
     for component in &frame.components {
-        if frame.across % component.across != 0 || frame.down % component.down != 0 {
+        if !frame.across.is_multiple_of(component.across)
+            || !frame.down.is_multiple_of(component.down)
+        {
             return Err(damaged(
                 "its colours are sampled in fractions; save it again",
             ));
@@ -141,7 +143,7 @@ impl Component {
         let line = |y: usize| &self.plane[y * stride..y * stride + self.width];
         let near = line(y / ratio.1);
         // The row that a halved row leans to: above for the first of a pair, below for the second.
-        let beside = if y % 2 == 0 {
+        let beside = if y.is_multiple_of(2) {
             (y / 2).saturating_sub(1)
         } else {
             (y / 2 + 1).min(self.height - 1)
