@@ -94,7 +94,10 @@ fn undo_mojibake(text: &str) -> Option<String> {
     let mut changed = false;
     let mut at = 0;
     while at < characters.len() {
-        let decoded = sequence(&bytes[at..]).filter(|_| glaring(&bytes[at..]));
+        let decoded = sequence(&bytes[at..])
+            .filter(|_| glaring(&bytes[at..]))
+            // "voilÃ le": the à lost its no-break space, or shares it with the word's end.
+            .or_else(|| lost_space(&bytes, at).then_some(('à', 1)));
         match decoded {
             Some((c, length)) => {
                 out.push(c);
@@ -137,6 +140,12 @@ fn glaring(bytes: &[Option<u8>]) -> bool {
     )
 }
 
+/// An Ã before a space, at the start or behind a small letter.
+fn lost_space(bytes: &[Option<u8>], at: usize) -> bool {
+    matches!(bytes[at..], [Some(0xc3), Some(b' '), ..])
+        && (at == 0 || matches!(bytes[at - 1], Some(b'a'..=b'z' | b' ')))
+}
+
 /// Whether the text looks like UTF-8 read wrongly: a glaring sequence, or several possible ones, or one whose second
 /// character would not follow a letter in writing.
 fn suspicious(bytes: &[Option<u8>]) -> bool {
@@ -145,12 +154,7 @@ fn suspicious(bytes: &[Option<u8>]) -> bool {
         if glaring(&bytes[at..]) {
             return true;
         }
-        if let [.., Some(b'a'..=b'z'), Some(0xc2 | 0xc3), Some(b' ')] =
-            bytes[..(at + 1).min(bytes.len())]
-        {
-            return true;
-        }
-        if at == 0 && matches!(bytes, [Some(0xc2 | 0xc3), Some(b' '), ..]) {
+        if lost_space(bytes, at) {
             return true;
         }
         if sequence(&bytes[at..]).is_some() {
@@ -302,7 +306,8 @@ mod tests {
             ("fiancÃƒÂ©e", "fiancée"),
             ("itâ€™s ðŸ˜€", "it's 😀"),
             ("fiancÃ©e — 漢字", "fiancée — 漢字"),
-            ("voilÃ  le travail", "voilà le travail"),
+            ("voilÃ\u{a0} le travail", "voilà le travail"),
+            ("voilÃ le travail \u{85}", "voilà le travail …"),
             ("ÐŸÑ€Ð¸Ð²ÐµÑ‚", "Привет"),
         ] {
             assert_eq!(repair(broken, true), whole);

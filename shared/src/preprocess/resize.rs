@@ -1,13 +1,17 @@
 //! Owns antialiased resampling, equal to Pillow's to the last bit.
 //!
-//! Pillow resamples 8-bit pictures in two passes, rows first, with 22-bit fixed-point weights, and rounds to 8 bits
+//! Pillow resamples 8-bit pictures in two passes with 22-bit fixed-point weights, and rounds to 8 bits
 //! between the passes. The features of a picture move visibly when any of this differs, so it is done the same way.
 //! Only the window that the crop keeps is computed.
+
+use std::ops::Range;
 
 use super::image::Resample;
 
 /// Fraction bits of a weight: 32 bits, less 8 of the pixel and 2 of headroom for filters that overshoot.
 const PRECISION: u32 = 32 - 8 - 2;
+/// Half of one, so that shifting rounds.
+const HALF: i32 = 1 << (PRECISION - 1);
 const CHANNELS: usize = 3;
 
 /// Interleaved 8-bit RGB.
@@ -34,26 +38,43 @@ struct Taps {
 }
 
 /// Resizes `picture` and keeps the window that `columns` and `rows` describe.
+///
+/// Rounding between the passes makes their order visible. Rows are resized first, unless the height loses more than
+/// twice as many pixels as the width: so does Pillow 13.
 pub(super) fn resize(picture: &Rgb, columns: Span, rows: Span, filter: Resample) -> Rgb {
-    let vertical = taps(rows, filter);
-    let top = vertical.iter().map(|t| t.first).min().unwrap_or(0);
-    let bottom = vertical
+    let (across, down) = (taps(columns, filter), taps(rows, filter));
+    let lost = |span: Span| span.input as i64 - span.output as i64;
+    if lost(rows) > 0 && lost(rows) > 2 * lost(columns) {
+        // Only the columns that the second pass looks at.
+        let (left, right) = reach(&across);
+        let low = resize_columns(picture, left..right, 0, &down);
+        return resize_rows(&low, 0..low.height, left, &across);
+    }
+    let (top, bottom) = reach(&down);
+    let narrow = resize_rows(picture, top..bottom, 0, &across);
+    resize_columns(&narrow, 0..narrow.width, top, &down)
+}
+
+/// First input that is looked at, and one beyond the last.
+fn reach(taps: &[Taps]) -> (usize, usize) {
+    let first = taps.iter().map(|t| t.first).min().unwrap_or(0);
+    let last = taps
         .iter()
         .map(|t| t.first + t.weights.len())
         .max()
         .unwrap_or(0);
-    let narrow = resize_rows(picture, top..bottom, &taps(columns, filter));
-    resize_columns(&narrow, top, &vertical)
+    (first, last)
 }
 
-fn resize_rows(picture: &Rgb, rows: std::ops::Range<usize>, taps: &[Taps]) -> Rgb {
+/// Resizes along the rows `rows` of a picture whose first column is column `left` of the whole.
+fn resize_rows(picture: &Rgb, rows: Range<usize>, left: usize, taps: &[Taps]) -> Rgb {
     let mut data = Vec::with_capacity(rows.len() * taps.len() * CHANNELS);
     let stride = picture.width * CHANNELS;
     for row in rows.clone() {
         let line = &picture.data[row * stride..(row + 1) * stride];
         for tap in taps {
-            let pixels = &line[tap.first * CHANNELS..];
-            let mut sum = [1i32 << (PRECISION - 1); CHANNELS];
+            let pixels = &line[(tap.first - left) * CHANNELS..];
+            let mut sum = [HALF; CHANNELS];
             for (pixel, &weight) in pixels.chunks_exact(CHANNELS).zip(&tap.weights) {
                 for (s, &p) in sum.iter_mut().zip(pixel) {
                     *s += i32::from(p) * weight;
@@ -69,14 +90,16 @@ fn resize_rows(picture: &Rgb, rows: std::ops::Range<usize>, taps: &[Taps]) -> Rg
     }
 }
 
-fn resize_columns(picture: &Rgb, top: usize, taps: &[Taps]) -> Rgb {
+/// Resizes along the columns `columns` of a picture whose first row is row `top` of the whole.
+fn resize_columns(picture: &Rgb, columns: Range<usize>, top: usize, taps: &[Taps]) -> Rgb {
     let stride = picture.width * CHANNELS;
-    let mut data = Vec::with_capacity(taps.len() * stride);
-    let mut sums = vec![0i32; stride];
+    let mut data = Vec::with_capacity(taps.len() * columns.len() * CHANNELS);
+    let mut sums = vec![HALF; columns.len() * CHANNELS];
     for tap in taps {
-        sums.fill(1 << (PRECISION - 1));
+        sums.fill(HALF);
         let lines = picture.data[(tap.first - top) * stride..].chunks_exact(stride);
         for (line, &weight) in lines.zip(&tap.weights) {
+            let line = &line[columns.start * CHANNELS..columns.end * CHANNELS];
             for (sum, &p) in sums.iter_mut().zip(line) {
                 *sum += i32::from(p) * weight;
             }
@@ -84,7 +107,7 @@ fn resize_columns(picture: &Rgb, top: usize, taps: &[Taps]) -> Rgb {
         data.extend(sums.iter().map(|&sum| to_byte(sum)));
     }
     Rgb {
-        width: picture.width,
+        width: columns.len(),
         height: taps.len(),
         data,
     }
@@ -173,26 +196,37 @@ mod tests {
 
     #[test]
     fn a_window_is_cut_from_the_whole() {
+        for (width, height) in [(17, 13), (38, 13)] {
+            cut(width, height);
+        }
+    }
+
+    fn cut(width: usize, height: usize) {
         let data = (0..40 * 30 * 3u32).map(|i| (i * i % 251) as u8).collect();
         let picture = Rgb {
             width: 40,
             height: 30,
             data,
         };
-        let all = resize(&picture, whole(40, 17), whole(30, 13), Resample::Bicubic);
+        let all = resize(
+            &picture,
+            whole(40, width),
+            whole(30, height),
+            Resample::Bicubic,
+        );
         let columns = Span {
             start: 4,
             length: 9,
-            ..whole(40, 17)
+            ..whole(40, width)
         };
         let rows = Span {
             start: 3,
             length: 7,
-            ..whole(30, 13)
+            ..whole(30, height)
         };
         let part = resize(&picture, columns, rows, Resample::Bicubic);
         for y in 0..7 {
-            let from = ((y + 3) * 17 + 4) * 3;
+            let from = ((y + 3) * width + 4) * 3;
             assert_eq!(part.data[y * 27..(y + 1) * 27], all.data[from..from + 27]);
         }
     }

@@ -24,6 +24,9 @@ const ZIGZAG: [u8; 64] = [
     52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
+/// Most scans. Real files have about ten; each costs a walk over the whole picture, however few bytes it has.
+const SCANS: usize = 200;
+
 /// What the samples mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Color {
@@ -79,6 +82,7 @@ pub(super) fn decode(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orie
     let mut orientation = Orientation::NoTransforms;
     let (mut jfif, mut adobe) = (false, None);
     let mut frame: Option<Frame> = None;
+    let mut scans = 0;
     loop {
         let marker = reader.marker()?;
         match marker {
@@ -108,6 +112,10 @@ pub(super) fn decode(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orie
                     .as_mut()
                     .ok_or_else(|| damaged("its samples come before its size"))?;
                 let scan = Scan::read(&mut segment, frame)?;
+                scans += 1;
+                if scans > SCANS {
+                    return Err(damaged("it has hundreds of scans; save it again"));
+                }
                 reader.at = scan.decode(frame, &tables, bytes, reader.at)?;
                 if !frame.progressive && frame.components.iter().all(|c| c.steps.is_some()) {
                     break;
