@@ -362,6 +362,7 @@ fn a_full_disk_leaves_the_old_checkpoint() {
         .open(disk.join("filler"))
         .unwrap();
     let freed = filler.set_len(filler.metadata().unwrap().len().saturating_sub(24 << 10));
+    drop(filler);
     let settings = disk.join("run/settings.toml");
     let text = std::fs::read_to_string(&settings)
         .unwrap()

@@ -5,6 +5,7 @@
 pub mod data;
 pub mod doctor;
 pub mod embed;
+mod environment;
 pub mod eval;
 pub mod export;
 pub mod predict;
@@ -49,6 +50,7 @@ enum Command {
 
 /// The whole program: parses, runs, says what went wrong.
 pub fn main() -> ExitCode {
+    environment::settle();
     let cli = Cli::parse();
     log::start(cli.verbose);
     match dispatch(cli) {
