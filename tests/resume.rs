@@ -57,8 +57,12 @@ fn five_and_seven_steps_are_twelve() {
     let folder = tempfile::tempdir().unwrap();
     let [clip, whole, halves] = ["clip", "whole", "halves"].map(|name| folder.path().join(name));
     tiny::clip_folder(&clip).unwrap();
-    for head in ["dpl", "linear"] {
-        let settings = settings(&clip, &[&format!("model.head.method={head}")]);
+    for (head, simulate) in [("dpl", "true"), ("linear", "false")] {
+        let more = [
+            format!("model.head.method={head}"),
+            format!("missing.simulate={simulate}"),
+        ];
+        let settings = settings(&clip, &more.each_ref().map(String::as_str));
         let (whole, halves) = (whole.join(head), halves.join(head));
         assert!(train(&settings, &whole, false, usize::MAX));
         assert!(!train(&settings, &halves, false, 5));

@@ -108,6 +108,9 @@ pub struct MissingSettings {
     pub ratio: f64,
     /// Of those, the share that loses the image, if `kind` is `both`.
     pub both_ratio: f64,
+    /// Whether training posts that are complete appear in one of the three cases, drawn anew each epoch: for complete
+    /// data and a classifier that is to work without a modality (`simulate_missing` of the reference code).
+    pub simulate: bool,
     /// The seed of the tables.
     pub seed: u64,
     /// Another kind for the test split.
@@ -135,6 +138,7 @@ impl Default for MissingSettings {
             kind: MissingKind::Both,
             ratio: 0.7,
             both_ratio: 0.5,
+            simulate: false,
             seed: 0,
             test_kind: None,
             test_ratio: None,

@@ -26,11 +26,17 @@ impl Ahead {
     ) -> Self {
         let (sender, receiver) = sync_channel(WAITING);
         scope.spawn(move || {
+            let mut epoch = order.epoch_of(from);
+            let mut shown = split.of_epoch(epoch);
             for step in from..order.steps() {
+                if order.epoch_of(step) != epoch {
+                    epoch = order.epoch_of(step);
+                    shown = split.of_epoch(epoch);
+                }
                 let samples: Result<Vec<Sample>> = order
                     .batches(step)
                     .iter()
-                    .map(|places| split.sample(places))
+                    .map(|places| shown.sample(places))
                     .collect();
                 let failed = samples.is_err();
                 if sender.send(samples).is_err() || failed {

@@ -113,7 +113,9 @@ impl Dataset {
             }
             None => recipe.draw(split.name(), source.len())?,
         };
-        Placed::with_table(source, &table.cases)
+        let placed = Placed::with_table(source, &table.cases)?;
+        let redraw = (missing.simulate && split == Split::Train).then_some(missing.seed);
+        Ok(Placed { redraw, ..placed })
     }
 }
 
@@ -136,5 +138,10 @@ pub fn describe(split: Split, missing: &MissingSettings) -> String {
         MissingKind::Text => "text",
         MissingKind::Image => "image",
     };
-    format!("{kind} {ratio}, seed {}", missing.seed)
+    let simulated = if missing.simulate && split == Split::Train {
+        ", the rest drawn anew each epoch"
+    } else {
+        ""
+    };
+    format!("{kind} {ratio}, seed {}{simulated}", missing.seed)
 }

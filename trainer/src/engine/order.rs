@@ -71,9 +71,14 @@ impl Order {
         step as f64 / self.steps_per_epoch() as f64
     }
 
+    /// The epoch that optimiser step `step` belongs to, both counted from 0.
+    pub fn epoch_of(&self, step: usize) -> usize {
+        step / self.steps_per_epoch()
+    }
+
     /// The batches of optimiser step `step`, counted from 0: places in the training split.
     pub fn batches(&mut self, step: usize) -> Vec<Vec<usize>> {
-        let (epoch, within) = (step / self.steps_per_epoch(), step % self.steps_per_epoch());
+        let (epoch, within) = (self.epoch_of(step), step % self.steps_per_epoch());
         if self
             .shuffled
             .as_ref()

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use shared::model::Batch;
-use shared::{Case, Modality};
+use shared::{Case, Modality, rng};
 
 /// The posts of one split. Implementations are shared with a thread that prepares batches ahead.
 pub trait Source: Sync {
@@ -35,6 +35,8 @@ pub struct Split<'a> {
     pub source: &'a dyn Source,
     /// (post, case), in a fixed order.
     pub posts: Vec<(usize, Case)>,
+    /// If given, complete posts appear in a case drawn anew each epoch, from streams of this seed.
+    pub redraw: Option<u64>,
 }
 
 /// A batch with its answers.
@@ -71,6 +73,7 @@ impl<'a> Split<'a> {
         Ok(Self {
             source,
             posts: posts.collect(),
+            redraw: None,
         })
     }
 
@@ -87,11 +90,32 @@ impl<'a> Split<'a> {
                 .filter(fits)
                 .map(|post| (post, case))
                 .collect(),
+            redraw: None,
         }
+    }
+
+    /// The split as it appears in one epoch.
+    #[must_use]
+    pub fn of_epoch(&self, epoch: usize) -> Self {
+        let mut split = self.clone();
+        if let Some(seed) = self.redraw {
+            let mut rng = rng::stream(seed, &format!("simulated cases of epoch {epoch}"));
+            for (_, case) in &mut split.posts {
+                // Drawn for every post, so that one post's case does not depend on another's.
+                let drawn = Case::ALL[rng::below(&mut rng, 3)];
+                if *case == Case::Complete {
+                    *case = drawn;
+                }
+            }
+        }
+        split
     }
 
     /// The cases that occur, in the order of their codes.
     pub fn cases(&self) -> Vec<Case> {
+        if self.redraw.is_some() {
+            return Case::ALL.to_vec();
+        }
         Case::ALL
             .into_iter()
             .filter(|case| self.posts.iter().any(|(_, own)| own == case))
