@@ -52,8 +52,7 @@ pub fn clip_folder(dir: &Path) -> Result<()> {
         dir.join("preprocessor_config.json"),
         ImagePreprocessor::new(SIDE, None).to_json(),
     )?;
-    let weights =
-        safetensors::serialize(tensors.iter().map(|(name, tensor)| (name, tensor)), None)?;
+    let weights = safetensors::serialize(tensors, None)?;
     std::fs::write(dir.join("model.safetensors"), weights)?;
     Ok(())
 }

@@ -231,14 +231,12 @@ impl Colours {
     /// Colour of a premultiplied sample over the background, in 0..=1.
     fn apply(&self, sample: [f32; 4]) -> [f32; 3] {
         let alpha = sample[3];
-        let mut colour = [0f32; 3];
-        for channel in 0..3 {
+        std::array::from_fn(|channel| {
             let row = self.matrix[channel];
             let mixed =
                 row[0] * sample[0] + row[1] * sample[1] + row[2] * sample[2] + self.offset * alpha;
-            colour[channel] = mixed.clamp(0.0, alpha) + (1.0 - alpha) * self.background[channel];
-        }
-        colour
+            mixed.clamp(0.0, alpha) + (1.0 - alpha) * self.background[channel]
+        })
     }
 }
 

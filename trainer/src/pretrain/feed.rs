@@ -91,7 +91,7 @@ impl<'a> Feed<'a> {
         let (lemmas, descriptions): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         texts.extend(lemmas);
         texts.extend(descriptions);
-        let long = settings.batch.long_every > 0 && step % settings.batch.long_every == 0;
+        let long = settings.batch.long_every > 0 && step.is_multiple_of(settings.batch.long_every);
         let context = settings.model.context;
         let longest = if long {
             context

@@ -29,10 +29,10 @@ pub fn recall(cosines: &[Vec<f32>]) -> Result<Recall> {
         "retrieval needs a square of cosines"
     );
     let mut found = [[0usize; 2]; 2];
-    for own in 0..n {
-        let mine = cosines[own][own];
+    for (own, row) in cosines.iter().enumerate() {
+        let mine = row[own];
         let better_texts = (0..n)
-            .filter(|&other| other != own && cosines[own][other] >= mine)
+            .filter(|&other| other != own && row[other] >= mine)
             .count();
         let better_images = (0..n)
             .filter(|&other| other != own && cosines[other][own] >= mine)

@@ -198,7 +198,8 @@ pub fn names(library: &[ClipArt], lexicon: &BTreeSet<String>) -> Vec<Names> {
 fn trimmed<'a>(words: &[&'a String]) -> Vec<&'a str> {
     let mut kept: Vec<&str> = Vec::new();
     for word in words {
-        if !kept.contains(&word.as_str()) && !(kept.is_empty() && is_small(word)) {
+        let leads_small = kept.is_empty() && is_small(word);
+        if !leads_small && !kept.contains(&word.as_str()) {
             kept.push(word);
         }
     }
