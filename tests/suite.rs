@@ -5,8 +5,10 @@
 
 mod bundle;
 mod cli;
+mod clip_parity;
 mod dcp_golden;
 mod gradients;
 mod layering;
 mod losses;
+mod preprocess;
 mod resume;
