@@ -18,10 +18,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, bytes.len(), |file| file.write_all(bytes))
 }
 
-/// As [`write`], with the writing left to a closure (tests inject failures here).
+/// As [`write()`], with the writing left to a closure (tests inject failures here).
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_with(
     path: &Path,
     size: usize,

@@ -59,7 +59,7 @@ impl Margin {
         Ok((chosen * self.scale)?)
     }
 
-    /// Cross-entropy with the margin on the target class: cosines [n, K], one-hot targets [n, K], losses [n].
+    /// Cross-entropy with the margin on the target class: cosines [n, K], one-hot targets [n, K], losses `[n]`.
     ///
     /// # Errors
     /// If the shapes differ.
@@ -67,7 +67,7 @@ impl Margin {
         cross_entropy(&self.logits(cosines, targets)?, targets)
     }
 
-    /// Binary cross-entropy with the margin on the positive classes, summed over the classes: losses [n].
+    /// Binary cross-entropy with the margin on the positive classes, summed over the classes: losses `[n]`.
     ///
     /// # Errors
     /// If the shapes differ.

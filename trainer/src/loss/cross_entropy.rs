@@ -4,7 +4,7 @@ use candle_core::{D, Tensor};
 use candle_nn::ops::log_softmax;
 use shared::Result;
 
-/// Cross-entropy of each post: `logits` [n, K] against one-hot `targets` [n, K] gives [n].
+/// Cross-entropy of each post: `logits` [n, K] against one-hot `targets` [n, K] gives `[n]`.
 ///
 /// # Errors
 /// If the shapes differ.
