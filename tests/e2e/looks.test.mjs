@@ -80,6 +80,7 @@ test("loading", async () => {
 
 /** Holds the page against axe-core and its own width, and keeps a picture. */
 async function look(page, name) {
+  await page.mouse.move(0, 0);
   await page.waitForFunction(() => document.getAnimations().every((animation) => animation.playState !== "running"));
   await page.screenshot({ path: `${PICTURES}/${name}.png`, fullPage: true });
   const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

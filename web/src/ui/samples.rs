@@ -25,7 +25,7 @@ const SAMPLES: [(&str, [Sample; 4]); 3] = [
             both("apple", "red apple"),
             both("guitar", "acoustic guitar"),
             both("pizza", "slice of pizza"),
-            both("coffee", "hot coffee"),
+            both("coffee", "cup of coffee"),
         ],
     ),
     (
@@ -36,7 +36,7 @@ const SAMPLES: [(&str, [Sample; 4]); 3] = [
         "samples-text",
         [
             said("thunderstorm"),
-            said("winter coat"),
+            said("soccer ball"),
             said("glass of milk"),
             said("trumpet"),
         ],

@@ -129,12 +129,15 @@ pub fn ready(summary: &Summary) -> String {
     )
 }
 
-/// How often the model was right on posts that it had not seen, if its bundle says so.
+/// How often the model was right on posts that it was not trained on, if its bundle says so.
 pub fn accuracy(summary: &Summary) -> Option<String> {
+    let figures = &summary.about.figures;
+    let (split, posts) = [("test", "test"), ("val", "validation")]
+        .into_iter()
+        .find(|(split, _)| figures.iter().any(|figure| figure.split == *split))?;
     let of = |case: Case, name: &str| {
-        let figures = &summary.about.figures;
         let found = figures.iter().find(|figure| {
-            figure.split == "test" && figure.metric == "accuracy" && figure.case == Some(case)
+            figure.split == split && figure.metric == "accuracy" && figure.case == Some(case)
         })?;
         Some(format!("{:.0} % {name}", found.value * 100.0))
     };
@@ -146,7 +149,7 @@ pub fn accuracy(summary: &Summary) -> Option<String> {
     .into_iter()
     .flatten()
     .collect();
-    (!parts.is_empty()).then(|| format!("Right on new posts: {}", parts.join(", ")))
+    (!parts.is_empty()).then(|| format!("Right on {posts} posts: {}", parts.join(", ")))
 }
 
 /// The bundle is coming.
