@@ -28,9 +28,15 @@ pub const CARD: &str = "README.md";
 
 /// The SHA-256 of bytes as 64 lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn error(file: &str, message: impl Into<String>) -> Error {
-    Error::Bundle { file: file.into(), message: message.into() }
+    Error::Bundle {
+        file: file.into(),
+        message: message.into(),
+    }
 }

@@ -60,7 +60,8 @@ fn composed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Can
         let hidden: Vec<f32> = (0..queries)
             .flat_map(|i| (0..keys).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
             .collect();
-        let mask = Tensor::from_vec(hidden, (queries, keys), q.device())?.to_dtype(scores.dtype())?;
+        let mask =
+            Tensor::from_vec(hidden, (queries, keys), q.device())?.to_dtype(scores.dtype())?;
         scores = scores.broadcast_add(&mask)?;
     }
     let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;

@@ -17,7 +17,9 @@ pub(in crate::nn) fn quick_gelu(x: &[f32]) -> Vec<f32> {
 /// The gradient by x, given the gradient by the output.
 pub(in crate::nn) fn quick_gelu_backward(x: &[f32], grad: &[f32]) -> Vec<f32> {
     let mut out = vec![0f32; x.len()];
-    for_blocks(&mut out, WIDTH, |row, out| backward(&x[row * WIDTH..], &grad[row * WIDTH..], out));
+    for_blocks(&mut out, WIDTH, |row, out| {
+        backward(&x[row * WIDTH..], &grad[row * WIDTH..], out)
+    });
     out
 }
 
