@@ -283,10 +283,10 @@ fn texts_equal_the_reference_with_clips_vocabulary() {
 fn texts_are_cleaned_as_the_reference_does() {
     let tokenizer = tokenizer();
     for case in read::<Vec<Text>>("tokens/cases.json") {
-        let found = tokenizer.clean(&case.text);
         // What is beyond the context is not cleaned; composition (NFC) is the tokeniser's.
-        if !case.text.contains('\u{301}') && found.len() < 400 {
-            assert_eq!(found, case.clean);
+        if !case.text.contains('\u{301}') {
+            let expected: Vec<&str> = case.clean.split(' ').take(77).collect();
+            assert_eq!(tokenizer.clean(&case.text), expected.join(" "));
         }
     }
 }

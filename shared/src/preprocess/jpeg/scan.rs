@@ -276,8 +276,8 @@ impl Scan {
             }
         }
         if *ended > 0 {
-            for k in k..=self.last {
-                let known = &mut block[usize::from(ZIGZAG[k])];
+            for &place in ZIGZAG.iter().take(self.last + 1).skip(k) {
+                let known = &mut block[usize::from(place)];
                 if *known != 0 {
                     refine(known, step, bits);
                 }
