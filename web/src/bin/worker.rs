@@ -31,6 +31,9 @@ fn main() {
     awake.tell(&Event::Awake);
 }
 
+/// A GIF of one pixel.
+const WHITE_DOT: [u8; 35] = *b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0\x3b";
+
 /// The thread's state.
 #[derive(Clone)]
 struct Worker {
@@ -67,6 +70,8 @@ impl Worker {
         let progress = |loaded, total| self.tell(&Event::Progress { loaded, total });
         match Classifier::open(url, progress).await {
             Ok(classifier) => {
+                // The browser compiles what is called for the first time; better now than at the first answer.
+                let _ = classifier.predict(Some(&WHITE_DOT), Some("warm"));
                 let summary = classifier.about().clone();
                 self.classifier.replace(Some(classifier));
                 self.loaded.set(self.now());
