@@ -1,37 +1,29 @@
 //! Owns accuracy, of the first guess and of the first five.
 
-/// Share of posts whose target is among the `k` highest scores; a tie counts for the class of the lower index.
-/// 0 for no posts.
-pub fn top_k(scores: &[Vec<f32>], targets: &[usize], k: usize) -> f64 {
-    let hits = scores
-        .iter()
-        .zip(targets)
-        .filter(|(row, target)| {
-            let own = row[**target];
-            let before = row
-                .iter()
-                .enumerate()
-                .filter(|&(i, &s)| s > own || (s == own && i < **target))
-                .count();
-            before < k
-        })
-        .count();
-    if scores.is_empty() {
-        0.0
-    } else {
-        hits as f64 / scores.len() as f64
+/// How many classes come before the target when the scores are put in descending order; of equal scores the class of
+/// the lower index comes first. `None` if a score is not a number or there is no such class: such a post is not right,
+/// whatever k is.
+pub fn place(scores: &[f32], target: usize) -> Option<usize> {
+    let own = *scores.get(target)?;
+    if scores.iter().any(|score| score.is_nan()) {
+        return None;
     }
+    let before = |&(class, &score): &(usize, &f32)| score > own || (score == own && class < target);
+    Some(scores.iter().enumerate().filter(before).count())
 }
 
-/// The index of the highest score, the first of equals.
-pub fn best(row: &[f32]) -> usize {
+/// The class of the highest score, the first of equals; `None` if a score is not a number or there is none.
+pub fn best(scores: &[f32]) -> Option<usize> {
+    if scores.iter().any(|score| score.is_nan()) {
+        return None;
+    }
     let mut best = 0;
-    for (i, &score) in row.iter().enumerate() {
-        if score > row[best] {
-            best = i;
+    for (class, &score) in scores.iter().enumerate() {
+        if score > scores[best] {
+            best = class;
         }
     }
-    best
+    (!scores.is_empty()).then_some(best)
 }
 
 #[cfg(test)]
@@ -39,15 +31,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_guess_and_first_two() {
-        let scores = vec![
-            vec![0.1, 0.9, 0.5],
-            vec![0.3, 0.2, 0.25],
-            vec![1.0, 1.0, 0.0],
-        ];
-        assert!((top_k(&scores, &[1, 2, 1], 1) - 1.0 / 3.0).abs() < 1e-12);
-        assert_eq!(top_k(&scores, &[1, 2, 1], 2), 1.0);
-        assert_eq!(top_k(&[], &[], 1), 0.0);
-        assert_eq!(best(&scores[2]), 0);
+    fn places_and_ties() {
+        assert_eq!(place(&[0.1, 0.9, 0.5], 1), Some(0));
+        assert_eq!(place(&[0.3, 0.2, 0.25], 1), Some(2));
+        assert_eq!(place(&[1.0, 1.0, 0.0], 1), Some(1));
+        assert_eq!(best(&[1.0, 1.0, 0.0]), Some(0));
+        assert_eq!(best(&[f32::NEG_INFINITY; 2]), Some(0));
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_not_right() {
+        assert_eq!(place(&[f32::NAN, 1.0], 1), None);
+        assert_eq!(place(&[1.0], 1), None);
+        assert_eq!(best(&[1.0, f32::NAN]), None);
+        assert_eq!(best(&[]), None);
     }
 }

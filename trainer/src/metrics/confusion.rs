@@ -10,10 +10,10 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Counts predictions against targets.
-    pub fn count(predicted: &[usize], actual: &[usize], classes: usize) -> Self {
+    /// Counts pairs of (predicted class, true class).
+    pub fn count(posts: impl Iterator<Item = (usize, usize)>, classes: usize) -> Self {
         let mut counts = vec![vec![0; classes]; classes];
-        for (&predicted, &actual) in predicted.iter().zip(actual) {
+        for (predicted, actual) in posts {
             counts[actual][predicted] += 1;
         }
         Self { counts }
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn rows_are_true_classes() {
-        let confusion = Confusion::count(&[1, 1, 0, 2], &[0, 1, 0, 1], 3);
+        let confusion = Confusion::count([(1, 0), (1, 1), (0, 0), (2, 1)].into_iter(), 3);
         assert_eq!(confusion.counts, [[1, 1, 0], [0, 1, 1], [0, 0, 0]]);
         assert_eq!(confusion.worst(5), [(0, 1, 1), (1, 2, 1)]);
     }

@@ -1,4 +1,4 @@
-//! Owns F1: per class, macro and micro, counted over a whole split.
+//! Owns F1: of a class, and over classes macro, micro and weighted, from counts over a whole split.
 
 /// True positives, false positives and false negatives of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,16 +12,14 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Takes one post into account.
-    pub fn add(&mut self, predicted: bool, actual: bool) {
-        self.true_positive += usize::from(predicted && actual);
-        self.false_positive += usize::from(predicted && !actual);
-        self.false_negative += usize::from(!predicted && actual);
-    }
-
     /// Whether the class occurs neither in predictions nor in targets.
     pub fn absent(&self) -> bool {
         self.true_positive + self.false_positive + self.false_negative == 0
+    }
+
+    /// How often the class is true.
+    pub fn support(&self) -> usize {
+        self.true_positive + self.false_negative
     }
 
     /// `2 TP / (2 TP + FP + FN)`, 0 if there is nothing.
@@ -36,29 +34,17 @@ impl Counts {
     }
 }
 
-/// Counts per class: predictions and targets are the posts' sets of classes as 0/1 rows.
-pub fn count(predicted: &[Vec<bool>], actual: &[Vec<bool>], classes: usize) -> Vec<Counts> {
-    let mut counts = vec![Counts::default(); classes];
-    for (predicted, actual) in predicted.iter().zip(actual) {
-        for (counts, (&predicted, &actual)) in counts.iter_mut().zip(predicted.iter().zip(actual)) {
-            counts.add(predicted, actual);
-        }
-    }
-    counts
-}
-
 /// Mean of the classes' F1. Classes absent in both predictions and targets are dropped from the mean, as in
 /// torchmetrics 0.9.3 (scikit-learn counts them 0); 0 if all are absent.
 pub fn macro_f1(counts: &[Counts]) -> f64 {
-    let present: Vec<f64> = counts
-        .iter()
-        .filter(|class| !class.absent())
-        .map(Counts::f1)
-        .collect();
-    if present.is_empty() {
+    let present = counts.iter().filter(|class| !class.absent());
+    let (sum, classes) = present.fold((0.0, 0), |(sum, classes), class| {
+        (sum + class.f1(), classes + 1)
+    });
+    if classes == 0 {
         0.0
     } else {
-        present.iter().sum::<f64>() / present.len() as f64
+        sum / f64::from(classes)
     }
 }
 
@@ -70,6 +56,16 @@ pub fn micro_f1(counts: &[Counts]) -> f64 {
         false_negative: sum.false_negative + class.false_negative,
     });
     all.f1()
+}
+
+/// Mean of the classes' F1, each weighted by how often it is true; 0 if none ever is.
+pub fn weighted_f1(counts: &[Counts]) -> f64 {
+    let support: usize = counts.iter().map(Counts::support).sum();
+    if support == 0 {
+        return 0.0;
+    }
+    let weighted = |class: &Counts| class.f1() * class.support() as f64;
+    counts.iter().map(weighted).sum::<f64>() / support as f64
 }
 
 #[cfg(test)]
@@ -96,12 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn counting() {
-        let counted = count(
-            &[vec![true, false], vec![true, true]],
-            &[vec![true, true], vec![false, true]],
-            2,
-        );
-        assert_eq!(counted, [counts(1, 1, 0), counts(1, 0, 1)]);
+    fn frequent_classes_weigh_more() {
+        let classes = [counts(3, 0, 0), counts(0, 1, 1)];
+        assert!((weighted_f1(&classes) - 0.75).abs() < 1e-12);
+        assert_eq!(weighted_f1(&[counts(0, 5, 0)]), 0.0);
     }
 }

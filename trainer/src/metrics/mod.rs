@@ -1,10 +1,16 @@
 //! Owns what a split's predictions are worth: metrics over whole splits, all together and by missing case.
 
 pub mod accuracy;
+pub mod bootstrap;
+pub mod compare;
 pub mod confusion;
+pub mod decisions;
 pub mod evaluation;
 pub mod f1;
+pub mod figure;
+pub mod quantile;
 pub mod ranking;
+pub mod threshold;
 
 use serde::{Deserialize, Serialize};
 use shared::Case;
@@ -12,6 +18,7 @@ use shared::config::Task;
 
 use crate::report::Values;
 use confusion::Confusion;
+use figure::Figure;
 
 /// The predictions of a split: one row per post.
 #[derive(Clone, Debug, Default)]
@@ -32,9 +39,9 @@ pub enum Selection {
     Accuracy,
     /// Mean F1 of the classes.
     F1Macro,
-    /// Area under the ROC curve: two classes, or the mean over labels.
+    /// Area under the ROC curve, mean over classes.
     Auroc,
-    /// Mean average precision over labels (multi-label).
+    /// Average precision, mean over classes.
     MeanAveragePrecision,
 }
 
@@ -94,87 +101,24 @@ impl Predictions {
         only
     }
 
-    /// All figures of the task over these posts.
-    ///
-    /// Multi-class: accuracy, accuracy_top5 (from six classes on), f1_macro; for two classes auroc too.
-    /// Multi-label: f1_macro and f1_micro at probability 0.5, and, because a margin alone moves that threshold,
-    /// auroc and mean_average_precision.
+    /// All figures of the task over these posts: [`figure::names`] says which; those that these posts do not define
+    /// are absent.
     pub fn figures(&self, task: Task, classes: usize) -> Values {
-        let mut values = Values::new();
-        let actual: Vec<Vec<bool>> = self
-            .targets
-            .iter()
-            .map(|set| (0..classes).map(|class| set.contains(&class)).collect())
-            .collect();
-        let column = |class: usize| -> Vec<bool> { actual.iter().map(|row| row[class]).collect() };
-        match task {
-            Task::MultiClass => {
-                let (predicted, first) = (self.predicted(), self.first_targets());
-                let chosen: Vec<Vec<bool>> = predicted
-                    .iter()
-                    .map(|&p| (0..classes).map(|class| class == p).collect())
-                    .collect();
-                values.insert("accuracy".into(), accuracy::top_k(&self.logits, &first, 1));
-                if classes > 5 {
-                    values.insert(
-                        "accuracy_top5".into(),
-                        accuracy::top_k(&self.logits, &first, 5),
-                    );
-                }
-                values.insert(
-                    "f1_macro".into(),
-                    f1::macro_f1(&f1::count(&chosen, &actual, classes)),
-                );
-                if classes == 2 {
-                    let margin: Vec<f32> = self.logits.iter().map(|row| row[1] - row[0]).collect();
-                    values.extend(
-                        ranking::auroc(&margin, &column(1)).map(|area| ("auroc".into(), area)),
-                    );
-                }
-            }
-            Task::MultiLabel => {
-                let chosen: Vec<Vec<bool>> = self
-                    .logits
-                    .iter()
-                    .map(|row| row.iter().map(|&logit| logit >= 0.0).collect())
-                    .collect();
-                let counts = f1::count(&chosen, &actual, classes);
-                values.insert("f1_macro".into(), f1::macro_f1(&counts));
-                values.insert("f1_micro".into(), f1::micro_f1(&counts));
-                let scores = |class: usize| -> Vec<f32> {
-                    self.logits.iter().map(|row| row[class]).collect()
-                };
-                let areas =
-                    (0..classes).filter_map(|class| ranking::auroc(&scores(class), &column(class)));
-                values.extend(mean(areas).map(|area| ("auroc".into(), area)));
-                let precisions = (0..classes)
-                    .filter_map(|class| ranking::average_precision(&scores(class), &column(class)));
-                values.extend(mean(precisions).map(|mean| ("mean_average_precision".into(), mean)));
-            }
-        }
-        values
+        figure::all(self, task, classes)
     }
 
-    /// The confusion matrix; only multi-class tasks have one.
+    /// One figure, without the work for the others.
+    pub fn figure(&self, name: &str, task: Task, classes: usize) -> Option<f64> {
+        Figure::of(self, name, task, classes)?.value(&vec![1; self.len()])
+    }
+
+    /// The confusion matrix; only multi-class tasks have one. Posts without a target or with a logit that is not a
+    /// number are in no cell.
     pub fn confusion(&self, classes: usize) -> Confusion {
-        Confusion::count(&self.predicted(), &self.first_targets(), classes)
+        let posts = self.logits.iter().zip(&self.targets);
+        let pairs = posts.filter_map(|(row, set)| Some((accuracy::best(row)?, *set.first()?)));
+        Confusion::count(pairs, classes)
     }
-
-    fn predicted(&self) -> Vec<usize> {
-        self.logits.iter().map(|row| accuracy::best(row)).collect()
-    }
-
-    fn first_targets(&self) -> Vec<usize> {
-        self.targets
-            .iter()
-            .map(|set| set.first().copied().unwrap_or(0))
-            .collect()
-    }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let values: Vec<f64> = values.collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 #[cfg(test)]
@@ -192,9 +136,8 @@ mod tests {
         assert_eq!(figures(&all.of_case(Case::TextMissing))["accuracy"], 0.5);
         assert_eq!(all.of_case(Case::ImageMissing).len(), 0);
         assert_eq!(all.confusion(2).counts, [[1, 0], [1, 1]]);
-        assert!(
-            all.figures(Task::MultiLabel, 2)
-                .contains_key("mean_average_precision")
-        );
+        for (name, value) in all.figures(Task::MultiLabel, 2) {
+            assert_eq!(all.figure(&name, Task::MultiLabel, 2), Some(value));
+        }
     }
 }
