@@ -2,6 +2,7 @@
 
 pub mod jsonl;
 pub mod log;
+pub mod plot;
 pub mod progress;
 pub mod table;
 
