@@ -12,3 +12,4 @@ mod layering;
 mod losses;
 mod preprocess;
 mod resume;
+mod skipping;

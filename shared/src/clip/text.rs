@@ -63,10 +63,11 @@ impl TextTower {
     }
 
     /// Tokens [B, L], L at most the context length, to projected features [B, D], not normalised.
-    /// Padding is not masked; without prompts it has no effect, as it comes after the end token.
+    /// Padding is not masked; it comes after the end token, so it has no effect but on dynamic prompts, and the blocks
+    /// run only up to the batch's last end token.
     ///
     /// # Errors
-    /// If the texts are longer than the context or hold an id beyond the vocabulary.
+    /// If the texts are longer than the context, hold an id beyond the vocabulary, or end behind their last token.
     pub fn forward(&self, tokens: &Tokens, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
         let (batch, length) = tokens.ids.dims2()?;
         let (context, width) = (self.config.max_position_embeddings, self.config.hidden_size);
