@@ -80,6 +80,7 @@ fn heads() -> [HeadConfig; 2] {
         HeadConfig::Linear,
         HeadConfig::Dpl(DplConfig {
             scale: [3.0, 4.0, 5.0],
+            ..DplConfig::default()
         }),
     ]
 }

@@ -2,24 +2,19 @@
 
 use candle_core::{Device, Tensor, Var};
 use shared::Result;
-use shared::config::{DplConfig, HeadConfig, Task};
-use shared::head::{self, Features};
-use shared::model::CaseOutput;
-use shared::nn::var_builder;
-use shared::{Case, rng};
-use trainer::loss::Objective;
 use trainer::loss::arcface::{Boundary, Margin};
 use trainer::loss::bce::binary_cross_entropy;
 use trainer::loss::cross_entropy::cross_entropy;
 use trainer::loss::supcon::{Reduction, supervised_contrastive};
-use trainer::settings::LossSettings;
+use trainer::settings::MarginSchedule;
 
-fn margin(scale: f64, margin: f64, boundary: Boundary) -> Margin {
-    Margin {
-        scale,
-        margin,
-        boundary,
-    }
+fn margin(margin: f64, boundary: Boundary) -> Margin {
+    Margin { margin, boundary }
+}
+
+/// The scaled cosines with the margin on the true classes.
+fn logits(margin: Margin, scale: f64, cosines: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    Ok((margin.on_targets(cosines, targets)? * scale)?)
 }
 
 fn tensor(values: &[f32]) -> Tensor {
@@ -48,7 +43,7 @@ fn phi() {
         (0.37, 0.0, Boundary::Fallback, 0.37),
     ] {
         close(
-            scalar(&margin(1.0, m, boundary).phi(&tensor(&[z])).unwrap()),
+            scalar(&margin(m, boundary).phi(&tensor(&[z])).unwrap()),
             expected,
             1e-6,
         );
@@ -58,15 +53,26 @@ fn phi() {
 #[test]
 fn arcface() {
     let cosines = tensor(&[0.5, 0.3, -0.1]);
-    let sixteen = margin(16.0, 0.2, Boundary::Fallback);
-    let multi_class = sixteen
-        .multi_class(&cosines, &tensor(&[1.0, 0.0, 0.0]))
-        .unwrap();
-    close(scalar(&multi_class), 0.560_324_391_053_339_5, 1e-5);
-    let multi_label = sixteen
-        .multi_label(&cosines, &tensor(&[1.0, 0.0, 1.0]))
-        .unwrap();
-    close(scalar(&multi_label), 9.554_011_726_675_142, 1e-5);
+    let margin = margin(0.2, Boundary::Fallback);
+    let (first, some) = (tensor(&[1.0, 0.0, 0.0]), tensor(&[1.0, 0.0, 1.0]));
+    let multi_class = cross_entropy(&logits(margin, 16.0, &cosines, &first).unwrap(), &first);
+    close(scalar(&multi_class.unwrap()), 0.560_324_391_053_339_5, 1e-5);
+    let multi_label = binary_cross_entropy(&logits(margin, 16.0, &cosines, &some).unwrap(), &some);
+    close(scalar(&multi_label.unwrap()), 9.554_011_726_675_142, 1e-5);
+}
+
+#[test]
+fn the_margin_in_the_course_of_training() {
+    for (schedule, shares) in [
+        (MarginSchedule::Constant, [1.0, 1.0, 1.0]),
+        (MarginSchedule::Ramp, [0.0, 0.25, 1.0]),
+        (MarginSchedule::Decay, [1.0, 0.75, 0.0]),
+    ] {
+        assert_eq!(
+            [0.0, 0.25, 1.0].map(|progress| schedule.share(progress)),
+            shares
+        );
+    }
 }
 
 #[test]
@@ -131,9 +137,13 @@ fn gradients_equal_finite_differences() {
     let cosines = tensor(&[0.5, 0.3, -0.1, -0.97]);
     let (first, some) = (tensor(&[1.0, 0.0, 0.0, 0.0]), tensor(&[1.0, 0.0, 1.0, 1.0]));
     for boundary in [Boundary::Fallback, Boundary::Literal] {
-        let margin = margin(4.0, 0.4, boundary);
-        check_gradient(&cosines, 1e-3, 2e-3, |z| margin.multi_class(z, &first));
-        check_gradient(&cosines, 1e-3, 2e-3, |z| margin.multi_label(z, &some));
+        let margin = margin(0.4, boundary);
+        check_gradient(&cosines, 1e-3, 2e-3, |z| {
+            cross_entropy(&logits(margin, 4.0, z, &first)?, &first)
+        });
+        check_gradient(&cosines, 1e-3, 2e-3, |z| {
+            binary_cross_entropy(&logits(margin, 4.0, z, &some)?, &some)
+        });
         // Near ±1 the slope of phi is about 22 here, and differences must be small.
         check_gradient(&tensor(&[0.999, -0.999]), 1e-4, 5e-2, |z| margin.phi(z));
     }
@@ -155,7 +165,7 @@ fn gradients_equal_finite_differences() {
 
 #[test]
 fn the_slope_stays_finite_where_cosines_are_one() {
-    let margin = margin(30.0, 0.5, Boundary::Fallback);
+    let margin = margin(0.5, Boundary::Fallback);
     let variable = Var::from_tensor(&tensor(&[1.0, -1.0, 1.1])).unwrap();
     let loss = margin.phi(variable.as_tensor()).unwrap().sum_all().unwrap();
     let gradients = loss.backward().unwrap();
@@ -170,62 +180,4 @@ fn the_slope_stays_finite_where_cosines_are_one() {
         gradient.iter().all(|slope| slope.is_finite()),
         "{gradient:?}"
     );
-}
-
-/// Every head with every task, all three cases in one batch: the gradient of each head tensor.
-#[test]
-fn any_head_meets_any_task() {
-    let (width, classes, device) = (5, 3, Device::Cpu);
-    let features = |case: Case| {
-        let draw =
-            |name: &str| rng::normal(&mut rng::stream(1, name), &[2, width], 1.0, &device).unwrap();
-        let image = case.has(shared::Modality::Image).then(|| draw("image"));
-        let text = case.has(shared::Modality::Text).then(|| draw("text"));
-        Features { case, image, text }
-    };
-    let one_hot = [[1f32, 0.0, 0.0], [0.0, 1.0, 0.0]].concat().repeat(3);
-    let targets = Tensor::from_vec(one_hot, (6, classes), &device).unwrap();
-    for config in [
-        HeadConfig::Linear,
-        HeadConfig::Dpl(DplConfig {
-            scale: [3.0, 4.0, 5.0],
-        }),
-    ] {
-        let start = head::initialise(
-            &config,
-            width,
-            classes,
-            &mut rng::stream(2, "head"),
-            &device,
-        )
-        .unwrap();
-        for task in [Task::MultiClass, Task::MultiLabel] {
-            let objective = Objective::new(task, LossSettings::default(), Case::ALL.to_vec());
-            for (name, value) in &start {
-                check_gradient(value, 1e-2, 5e-3, |moved| {
-                    let mut tensors = start.clone();
-                    tensors.insert(name.clone(), moved.clone());
-                    let head = head::load(
-                        &config,
-                        width,
-                        classes,
-                        var_builder(&tensors, &device).pp("head"),
-                    )?;
-                    let outputs: Vec<CaseOutput> = Case::ALL
-                        .into_iter()
-                        .map(|case| {
-                            let features = features(case);
-                            let rows = vec![2 * case.index(), 2 * case.index() + 1];
-                            Ok(CaseOutput {
-                                rows,
-                                scores: head.scores(&features)?,
-                                features,
-                            })
-                        })
-                        .collect::<Result<_>>()?;
-                    Ok(objective.loss(head.as_ref(), &outputs, &targets)?.total)
-                });
-            }
-        }
-    }
 }

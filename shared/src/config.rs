@@ -1,8 +1,11 @@
 //! Owns the description of a model as data: both CLIP towers, prompts, head, task and classes.
 
+mod head;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+pub use head::{DeptConfig, DplConfig, HeadConfig};
 
 /// The activation of a tower's feed-forward blocks, by its Hugging Face name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,30 +251,6 @@ impl Default for DcpConfig {
             reduction: 16,
             train_queries: false,
         }
-    }
-}
-
-/// Which output head is used.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "method", rename_all = "snake_case", deny_unknown_fields)]
-pub enum HeadConfig {
-    /// One linear layer on both features, a missing half set to zero: the default head of DCP, and the baseline.
-    Linear,
-    /// Decoupled prototypes: one per class, case and modality.
-    Dpl(DplConfig),
-}
-
-/// What inference needs to know of the decoupled prototype head.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DplConfig {
-    /// Scale s of the cosines by case code (paper, eq. 9).
-    pub scale: [f64; 3],
-}
-
-impl Default for DplConfig {
-    fn default() -> Self {
-        Self { scale: [30.0; 3] }
     }
 }
 

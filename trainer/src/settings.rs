@@ -13,7 +13,7 @@ use shared::config::{DcpConfig, DplConfig, HeadConfig, PromptConfig, Task};
 use crate::engine::atomic;
 use crate::metrics::Selection;
 
-pub use loss::{LossSettings, Prototypes};
+pub use loss::{LossSettings, MarginSchedule, Prototypes};
 pub use train::{Initialise, TrainSettings};
 
 /// The name of the resolved copy in a run folder.

@@ -40,7 +40,11 @@ pub(super) fn render(manifest: &Manifest) -> String {
     };
     let head = match &config.head {
         HeadConfig::Linear => "linear".into(),
-        HeadConfig::Dpl(dpl) => format!("decoupled prototypes, scales {:?} by case", dpl.scale),
+        HeadConfig::Dept(dept) => format!("channel-adjusted transfer, mixed in at {}", dept.mix),
+        HeadConfig::Dpl(dpl) => {
+            let kind = if dpl.decomposed { "decoupled" } else { "joint" };
+            format!("{kind} prototypes, scales {:?} by case", dpl.scale)
+        }
     };
     let dtype = match manifest.dtype {
         Dtype::F32 => "f32",

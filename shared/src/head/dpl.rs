@@ -3,73 +3,42 @@
 //! Of the paper's K x 3 cases x 2 modalities the prototypes of a missing modality are fixed at zero; the other 4K are
 //! learnt. Margins and losses act on the scores and are the trainer's.
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
-use super::{Evidence, Features, Head, HeadPlan};
-use crate::case::{Case, Modality};
+use super::features::sum;
+use super::joint::JointPrototypes;
+use super::means::Measure;
+use super::prototype::{ActivePrototypes, SETS, active, check_scale, cosines, unit};
+use super::{Evidence, Features, Head, HeadPlan, Part, ScoreKind};
+use crate::case::Case;
 use crate::config::DplConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::nn::{Tensors, tensor};
 use crate::parameter::{Init, Parameter};
 
-/// Added to squared norms, so that a zero vector has cosine 0 with everything and a finite gradient.
-const NORM_GUARD: f64 = 1e-24;
-
-/// One of the four learnt sets of prototypes, [K, D] each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrototypeSet {
-    /// The case of the posts it is compared with.
-    pub case: Case,
-    /// The modality it is compared with.
-    pub modality: Modality,
-    /// Its tensor's name inside the model.
-    pub name: &'static str,
-}
-
-/// C_I, C_T, RT_I and RI_T of the paper's section 3.2.
-pub const SETS: [PrototypeSet; 4] = [
-    PrototypeSet {
-        case: Case::Complete,
-        modality: Modality::Image,
-        name: "head.complete_image",
-    },
-    PrototypeSet {
-        case: Case::Complete,
-        modality: Modality::Text,
-        name: "head.complete_text",
-    },
-    PrototypeSet {
-        case: Case::TextMissing,
-        modality: Modality::Image,
-        name: "head.image_only",
-    },
-    PrototypeSet {
-        case: Case::ImageMissing,
-        modality: Modality::Text,
-        name: "head.text_only",
-    },
-];
-
 impl HeadPlan for DplConfig {
     fn check(&self) -> Result<()> {
-        match Case::ALL
-            .into_iter()
-            .find(|case| !(1e-3..=1e4).contains(&self.scale[case.index()]))
-        {
-            None => Ok(()),
-            Some(case) => Err(Error::Input(format!(
-                "head dpl: the scale of case {case} is {}; it must be 0.001 to 10000",
-                self.scale[case.index()]
-            ))),
-        }
+        check_scale("dpl", self.scale)
     }
 
     fn parameters(&self, width: usize, classes: usize) -> Vec<Parameter> {
+        if !self.decomposed {
+            return JointPrototypes::parameters(width, classes);
+        }
         // Unit length on average, so that a step of the optimiser turns a fresh direction only a little.
         let init = Init::Normal((width as f64).sqrt().recip());
         SETS.iter()
             .map(|set| Parameter::new(set.name, &[classes, width], init.clone()))
+            .collect()
+    }
+
+    fn measured(&self) -> Vec<(String, Measure)> {
+        if !self.decomposed {
+            return JointPrototypes::measured();
+        }
+        SETS.iter()
+            .map(|set| (set.name.into(), Measure::Prototypes(set.modality)))
             .collect()
     }
 
@@ -80,7 +49,13 @@ impl HeadPlan for DplConfig {
         folded: bool,
         vb: VarBuilder<'_>,
     ) -> Result<Box<dyn Head>> {
-        Ok(Box::new(Dpl::load(self, width, classes, folded, &vb)?))
+        Ok(if self.decomposed {
+            Box::new(Dpl::load(self, width, classes, folded, &vb)?)
+        } else {
+            Box::new(JointPrototypes::load(
+                self.scale, width, classes, folded, &vb,
+            )?)
+        })
     }
 }
 
@@ -92,15 +67,6 @@ pub struct Dpl {
     scale: [f64; 3],
     /// Whether the prototypes are unit vectors already.
     unit: bool,
-}
-
-/// Prototypes as a loss sees them.
-#[derive(Clone, Debug)]
-pub struct ActivePrototypes {
-    /// Unit vectors [A, D].
-    pub directions: Tensor,
-    /// The class of each.
-    pub classes: Vec<u32>,
 }
 
 impl Dpl {
@@ -115,14 +81,7 @@ impl Dpl {
         folded: bool,
         vb: &VarBuilder<'_>,
     ) -> Result<Self> {
-        let read = |set: PrototypeSet| {
-            tensor(
-                vb,
-                &[classes, width],
-                set.name.strip_prefix("head.").unwrap_or(set.name),
-            )
-        };
-        let [a, b, c, d] = SETS.map(read);
+        let [a, b, c, d] = SETS.map(|set| tensor(vb, &[classes, width], set.short_name()));
         Ok(Self {
             prototypes: [a?, b?, c?, d?],
             scale: config.scale,
@@ -130,37 +89,9 @@ impl Dpl {
         })
     }
 
-    /// The scale s of a case.
-    pub fn scale(&self, case: Case) -> f64 {
-        self.scale[case.index()]
-    }
-
-    /// The prototypes that posts of these cases are compared with, set by set in the order of [`SETS`]: what
-    /// contrast between prototypes acts on (paper, eq. 12). A run with texts missing has 3K, one with both 4K.
-    ///
-    /// # Errors
-    /// If the tensor library fails, or no case is given.
-    pub fn active(&self, cases: &[Case]) -> Result<ActivePrototypes> {
-        let mut parts = Vec::new();
-        let mut classes = Vec::new();
-        for (set, prototypes) in SETS.iter().zip(&self.prototypes) {
-            if cases.contains(&set.case) {
-                parts.push(self.directions(prototypes)?);
-                classes.extend(0..prototypes.dim(0)? as u32);
-            }
-        }
-        if parts.is_empty() {
-            return Err(Error::Input(
-                "no case is given, so no prototypes are active".into(),
-            ));
-        }
-        Ok(ActivePrototypes {
-            directions: Tensor::cat(&parts, 0)?,
-            classes,
-        })
-    }
-
-    fn directions(&self, prototypes: &Tensor) -> Result<Tensor> {
+    /// The unit vectors [K, D] of a set by its place in [`SETS`].
+    fn directions(&self, place: usize) -> Result<Tensor> {
+        let prototypes = &self.prototypes[place];
         if self.unit {
             Ok(prototypes.clone())
         } else {
@@ -169,56 +100,44 @@ impl Dpl {
     }
 }
 
-/// The rows of `x` [n, D] at unit length; a zero row stays zero.
-///
-/// # Errors
-/// If the tensor library fails.
-pub fn unit(x: &Tensor) -> Result<Tensor> {
-    let norm = (x.sqr()?.sum_keepdim(D::Minus1)? + NORM_GUARD)?.sqrt()?;
-    Ok(x.broadcast_div(&norm)?)
-}
-
 impl Head for Dpl {
     fn scores(&self, features: &Features) -> Result<Tensor> {
-        match self.contributions(features)? {
-            [Some(image), Some(text)] => Ok(((image + text)? * 0.5)?),
-            [Some(only), None] | [None, Some(only)] => Ok(only),
-            [None, None] => Err(Error::Input("the features are of neither modality".into())),
-        }
+        let sum = sum(self.contributions(features)?)?;
+        Ok(if features.case == Case::Complete {
+            (sum * 0.5)?
+        } else {
+            sum
+        })
     }
 
     fn logits(&self, case: Case, scores: &Tensor) -> Result<Tensor> {
-        Ok((scores * self.scale(case))?)
+        Ok((scores * self.scale[case.index()])?)
     }
 
     fn contributions(&self, features: &Features) -> Result<[Option<Tensor>; 2]> {
-        let mut cosines = [None, None];
-        let present = features.present()?;
-        for (set, prototypes) in SETS.iter().zip(&self.prototypes) {
-            let x = present
-                .iter()
-                .find(|(modality, _)| *modality == set.modality);
-            if let Some((_, x)) = x.filter(|_| set.case == features.case) {
-                let directions = self.directions(prototypes)?;
-                cosines[set.modality as usize] = Some(unit(x)?.matmul(&directions.t()?)?);
-            }
-        }
-        Ok(cosines)
+        cosines(features, |place| self.directions(place))
     }
 
     fn evidence(&self) -> Evidence {
         Evidence::Cosine
     }
 
-    fn fold(&self) -> Result<Tensors> {
-        let fold = |(set, prototypes): (&PrototypeSet, &Tensor)| {
-            Ok((set.name.to_string(), self.directions(prototypes)?.detach()))
-        };
-        SETS.iter().zip(&self.prototypes).map(fold).collect()
+    fn parts(&self, _: &Features, scores: &Tensor) -> Result<Vec<Part>> {
+        Ok(vec![Part::whole(scores, ScoreKind::Cosine)])
     }
 
-    fn as_dpl(&self) -> Option<&Dpl> {
-        Some(self)
+    fn prototypes(&self, cases: &[Case]) -> Result<Option<ActivePrototypes>> {
+        active(cases, |place| self.directions(place)).map(Some)
+    }
+
+    fn fold(&self) -> Result<Tensors> {
+        let fold = |place: usize| {
+            Ok((
+                SETS[place].name.to_string(),
+                self.directions(place)?.detach(),
+            ))
+        };
+        (0..SETS.len()).map(fold).collect()
     }
 }
 
@@ -227,6 +146,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::case::Modality;
     use crate::nn::var_builder;
 
     /// K = 2, D = 2, by hand.
@@ -242,6 +162,7 @@ mod tests {
         ]);
         let config = DplConfig {
             scale: [10.0, 20.0, 30.0],
+            ..DplConfig::default()
         };
         let dpl = Dpl::load(
             &config,
@@ -277,21 +198,33 @@ mod tests {
                 (case.has(Modality::Image), case.has(Modality::Text))
             );
         }
-        let active = dpl.active(&[Case::Complete, Case::TextMissing]).unwrap();
+        let active = |cases: &[Case]| dpl.prototypes(cases).unwrap().unwrap();
+        assert_eq!(active(&Case::ALL).classes.len(), 8);
+        let active = active(&[Case::Complete, Case::TextMissing]);
         assert_eq!(active.classes, [0, 1, 0, 1, 0, 1]);
         assert_eq!(active.directions.dims(), [6, 2]);
-        assert_eq!(dpl.active(&Case::ALL).unwrap().classes.len(), 8);
+        assert!(dpl.prototypes(&[]).is_err());
     }
 
-    /// Counts of method, section 6: 4 x 512 x K.
+    /// 4 x 512 x K, and 3 x 1024 x K for the ablation.
     #[test]
     fn counts() {
         for (classes, count) in [(2, 4_096), (23, 47_104), (101, 206_848)] {
-            let parameters = DplConfig::default().parameters(512, classes);
-            assert_eq!(
-                parameters.iter().map(Parameter::count).sum::<usize>(),
-                count
-            );
+            for (decomposed, count) in [(true, count), (false, count / 2 * 3)] {
+                let config = DplConfig {
+                    decomposed,
+                    ..DplConfig::default()
+                };
+                let parameters = config.parameters(512, classes);
+                let found: usize = parameters.iter().map(Parameter::count).sum();
+                assert_eq!(found, count);
+                let names: Vec<&String> = parameters.iter().map(|p| &p.name).collect();
+                let measured = config.measured();
+                assert_eq!(
+                    names,
+                    measured.iter().map(|(name, _)| name).collect::<Vec<_>>()
+                );
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Owns the features of posts of one case: what the towers give and the heads read.
 
-use candle_core::Tensor;
+use candle_core::{D, Tensor};
 
 use crate::case::{Case, Modality};
 use crate::error::{Error, Result};
@@ -46,5 +46,62 @@ impl Features {
                 Ok((modality, features))
             })
             .collect()
+    }
+
+    /// These posts with each present modality's features changed by `change`.
+    ///
+    /// # Errors
+    /// If the features of a modality that the case has are absent, or `change` fails.
+    pub fn map(&self, change: impl Fn(Modality, &Tensor) -> Result<Tensor>) -> Result<Self> {
+        let [mut image, mut text] = [None, None];
+        for (modality, x) in self.present()? {
+            let changed = Some(change(modality, x)?);
+            match modality {
+                Modality::Image => image = changed,
+                Modality::Text => text = changed,
+            }
+        }
+        Ok(Self {
+            case: self.case,
+            image,
+            text,
+        })
+    }
+
+    /// Each present modality's summand [n, K] of `concat(h_I, h_T) weightᵀ` with the missing half zero: `weight`
+    /// [K, 2D] has image columns, then text columns. A zero half adds nothing, so it is not formed.
+    ///
+    /// # Errors
+    /// If features that the case has are absent or of another width.
+    pub fn products(&self, weight: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        let mut parts = [None, None];
+        for (modality, x) in self.present()? {
+            let columns = half(weight, modality)?;
+            parts[modality as usize] = Some(x.matmul(&columns.t()?)?);
+        }
+        Ok(parts)
+    }
+}
+
+/// One modality's half of the last dimension of `both` [.., 2D]: image, then text.
+///
+/// # Errors
+/// If the tensor library fails.
+pub fn half(both: &Tensor, modality: Modality) -> Result<Tensor> {
+    let width = both.dim(D::Minus1)? / 2;
+    Ok(both
+        .narrow(D::Minus1, modality as usize * width, width)?
+        .contiguous()?)
+}
+
+/// The sum of the modalities' parts that there are.
+///
+/// # Errors
+/// If there is none, or their shapes differ.
+pub fn sum(parts: [Option<Tensor>; 2]) -> Result<Tensor> {
+    match parts {
+        [Some(image), Some(text)] => Ok((image + text)?),
+        [Some(only), None] | [None, Some(only)] => Ok(only),
+        [None, None] => Err(Error::Input("the features are of neither modality".into())),
     }
 }

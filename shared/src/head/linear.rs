@@ -1,19 +1,17 @@
 //! Owns the linear head: one layer on both features side by side, a missing half set to zero.
 //!
 //! The default head of Deep Correlated Prompting and the baseline of the prototypes. A zero half adds nothing to the
-//! product, so it is not formed: each present modality is multiplied with its own columns of the weight.
+//! product, so it is not formed ([`Features::products`]).
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
-use super::{Evidence, Features, Head, HeadPlan};
+use super::features::sum;
+use super::{Evidence, Features, Head, HeadPlan, WEIGHT_STD};
 use crate::case::Case;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::nn::{Tensors, tensor};
 use crate::parameter::{Init, Parameter};
-
-/// Standard deviation of a fresh weight.
-const WEIGHT_STD: f64 = 0.02;
 
 /// The linear head has no settings.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,7 +44,6 @@ impl HeadPlan for LinearSettings {
         Ok(Box::new(LinearHead {
             weight,
             bias: tensor(&vb, &[classes], "bias")?,
-            width,
         }))
     }
 }
@@ -58,19 +55,11 @@ pub struct LinearHead {
     weight: Tensor,
     /// `[K]`.
     bias: Tensor,
-    /// D.
-    width: usize,
 }
 
 impl Head for LinearHead {
     fn scores(&self, features: &Features) -> Result<Tensor> {
-        let logits = match self.contributions(features)? {
-            [Some(image), Some(text)] => (image + text)?,
-            [Some(only), None] | [None, Some(only)] => only,
-            [None, None] => {
-                return Err(Error::Input("the features are of neither modality".into()));
-            }
-        };
+        let logits = sum(self.contributions(features)?)?;
         Ok(logits.broadcast_add(&self.bias)?)
     }
 
@@ -79,16 +68,7 @@ impl Head for LinearHead {
     }
 
     fn contributions(&self, features: &Features) -> Result<[Option<Tensor>; 2]> {
-        let mut parts = [None, None];
-        for (modality, x) in features.present()? {
-            let half = modality as usize;
-            let columns = self
-                .weight
-                .narrow(1, half * self.width, self.width)?
-                .contiguous()?;
-            parts[half] = Some(x.matmul(&columns.t()?)?);
-        }
-        Ok(parts)
+        features.products(&self.weight)
     }
 
     fn evidence(&self) -> Evidence {

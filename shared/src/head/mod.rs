@@ -2,10 +2,14 @@
 //!
 //! A new head is one new file that implements both, and one line in [`plan`].
 
+pub mod dept;
 pub mod dpl;
 pub mod features;
+pub mod joint;
 pub mod linear;
 pub mod means;
+mod part;
+pub mod prototype;
 
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
@@ -18,12 +22,18 @@ use crate::nn::Tensors;
 use crate::parameter::{Parameter, draw};
 use crate::rng::Rng;
 pub use features::Features;
+use means::Measure;
+pub use part::{Part, ScoreKind};
+use prototype::ActivePrototypes;
+
+/// Standard deviation of a fresh linear layer's weight, as in the code of Deep Correlated Prompting.
+const WEIGHT_STD: f64 = 0.02;
 
 /// What a modality's contribution to a class is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
-    /// The cosine between the features and the class's prototype, -1 to 1.
+    /// The cosine between the features and the class's prototype, or the modality's summand of a joint one, -1 to 1.
     Cosine,
     /// The modality's summand of the logit, the bias left out.
     Logit,
@@ -31,7 +41,7 @@ pub enum Evidence {
 
 /// A head with its tensors loaded.
 pub trait Head: Send + Sync {
-    /// Scores [n, K] before any scale: cosines z for prototypes, logits for a linear head. What margins act on.
+    /// Scores [n, K] before any scale: cosines z for prototypes, logits for linear heads.
     ///
     /// # Errors
     /// If features that the case has are absent or of another width.
@@ -58,9 +68,22 @@ pub trait Head: Send + Sync {
     /// If the tensor library fails.
     fn fold(&self) -> Result<Tensors>;
 
-    /// The head as decoupled prototypes, for losses that act on the prototypes themselves.
-    fn as_dpl(&self) -> Option<&dpl::Dpl> {
-        None
+    /// What training holds against the answers: weighted sets of scores, the losses of which are added up. Of the
+    /// posts of one case, with the `scores` they were given.
+    ///
+    /// # Errors
+    /// If features that the case has are absent or of another width.
+    fn parts(&self, _features: &Features, scores: &Tensor) -> Result<Vec<Part>> {
+        Ok(vec![Part::whole(scores, ScoreKind::Logit)])
+    }
+
+    /// The prototypes that posts of these cases are compared with, for losses that act on the prototypes themselves;
+    /// none for heads without.
+    ///
+    /// # Errors
+    /// If the head has prototypes and no case is given, or the tensor library fails.
+    fn prototypes(&self, _cases: &[Case]) -> Result<Option<ActivePrototypes>> {
+        Ok(None)
     }
 }
 
@@ -74,6 +97,11 @@ pub trait HeadPlan {
 
     /// The head's tensors under `head.`, in the order in which they are drawn.
     fn parameters(&self, width: usize, classes: usize) -> Vec<Parameter>;
+
+    /// The tensors, by full name, that can be measured on the features of the training posts instead of drawn.
+    fn measured(&self) -> Vec<(String, Measure)> {
+        Vec::new()
+    }
 
     /// Reads the tensors; `vb` stands at `head`. `folded` tells that they come from [`Head::fold`].
     ///
@@ -92,6 +120,7 @@ pub trait HeadPlan {
 pub fn plan(config: &HeadConfig) -> &dyn HeadPlan {
     match config {
         HeadConfig::Linear => &linear::LinearSettings,
+        HeadConfig::Dept(settings) => settings,
         HeadConfig::Dpl(settings) => settings,
     }
 }

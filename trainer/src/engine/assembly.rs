@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
 use shared::config::ModelConfig;
+use shared::head;
 use shared::model::{self, Model};
 use shared::nn::Tensors;
 
@@ -15,8 +16,10 @@ pub struct Assembly {
     pub model: Model,
     /// What is trained.
     pub parameters: Parameters,
-    /// Random tensors that are not trained but belong to the model: untrained dynamic queries.
-    kept: Tensors,
+    /// Tensors that are not trained but belong to the model: untrained dynamic queries, measured constants.
+    kept: Parameters,
+    /// Those of them that are measured on the training posts.
+    measured: Vec<String>,
     /// The SHA-256 over the names and values of the CLIP's tensors.
     pub clip_sha256: String,
 }
@@ -41,13 +44,15 @@ impl Assembly {
             trained.insert(name, tensor);
         }
         let parameters = Parameters::from_tensors(trained)?;
+        let kept = Parameters::from_tensors(own)?;
         let mut frozen = clip.clone();
-        frozen.extend(own.clone());
+        frozen.extend(kept.views());
         let model = Model::load(config, parameters.var_builder(&frozen, device))?;
         Ok(Self {
             model,
             parameters,
-            kept: own,
+            kept,
+            measured: constants(config),
             clip_sha256: sha256(clip)?,
         })
     }
@@ -69,15 +74,22 @@ impl Assembly {
     /// If a tensor cannot be copied.
     pub fn saved(&self) -> Result<Tensors> {
         let mut tensors = self.parameters.tensors()?;
-        tensors.extend(
-            self.kept
-                .iter()
-                .map(|(name, tensor)| (name.clone(), tensor.clone())),
-        );
+        tensors.append(&mut self.kept.tensors()?);
         Ok(tensors)
     }
 
-    /// Takes over what [`Assembly::saved`] gave. The kept tensors come from the seed and must be the same.
+    /// Overwrites one tensor's values, trained or not; the model sees it.
+    ///
+    /// # Errors
+    /// If there is no such tensor, or the shapes differ.
+    pub fn set(&self, name: &str, value: &Tensor) -> Result<()> {
+        match self.kept.get(name) {
+            Some(_) => self.kept.set(name, value),
+            None => self.parameters.set(name, value),
+        }
+    }
+
+    /// Takes over what [`Assembly::saved`] gave. The kept tensors that are drawn from the seed must be the same.
     ///
     /// # Errors
     /// If a name is missing or unknown, a shape differs, or a kept tensor is another one.
@@ -85,14 +97,26 @@ impl Assembly {
         let (kept, trained): (Tensors, Tensors) = saved
             .clone()
             .into_iter()
-            .partition(|(name, _)| self.kept.contains_key(name));
-        if sha256(&kept)? != sha256(&self.kept)? {
+            .partition(|(name, _)| self.kept.get(name).is_some());
+        let drawn = |mut tensors: Tensors| {
+            tensors.retain(|name, _| !self.measured.contains(name));
+            sha256(&tensors)
+        };
+        if drawn(kept.clone())? != drawn(self.kept.tensors()?)? {
             bail!(
                 "the checkpoint's untrained prompt tensors are not those of train.seed: the seed was changed"
             );
         }
+        self.kept.restore(&kept)?;
         self.parameters.restore(&trained)
     }
+}
+
+/// The names of the constants that the head has measured on the training posts.
+fn constants(config: &ModelConfig) -> Vec<String> {
+    let measured = head::plan(&config.head).measured();
+    let constants = measured.into_iter().filter(|(_, of)| !of.is_start());
+    constants.map(|(name, _)| name).collect()
 }
 
 /// The SHA-256 over names, shapes and f32 values, in the order of the names.

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::Device;
-use shared::head::means::ClassMeans;
+use shared::head::means::{ClassMeans, Measure};
 use shared::model::{CaseOutput, Model};
 use shared::nn::Tensors;
 use shared::{Case, Modality, rng};
@@ -85,12 +85,13 @@ pub fn append(
     Ok(())
 }
 
-/// Prototypes at the mean features of their classes: one pass over the split.
+/// What a head has measured on the features of its training posts: one pass over the split.
 ///
 /// # Errors
 /// If a post cannot be read.
-pub fn class_means(
+pub fn measure(
     model: &Model,
+    wanted: &[(String, Measure)],
     split: &Placed<'_>,
     batch_size: usize,
     seed: u64,
@@ -112,7 +113,7 @@ pub fn class_means(
         }
         Ok(())
     })?;
-    Ok(means.prototypes(&mut rng::stream(seed, "class means"), device)?)
+    Ok(means.measure(wanted, &mut rng::stream(seed, "class means"), device)?)
 }
 
 /// Calls back with the split's batches in order.

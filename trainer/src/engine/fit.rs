@@ -217,7 +217,10 @@ impl<'a> Fit<'a> {
         for sample in ahead.next()? {
             let targets = sample.targets(classes, &self.device)?;
             let outputs = model.forward(&sample.batch)?;
-            let loss = self.objective.loss(model.head(), &outputs, &targets)?;
+            let progress = self.schedule.progress(step);
+            let loss = self
+                .objective
+                .loss(model.head(), &outputs, &targets, progress)?;
             let share = self.settings.train.accumulate as f64;
             let parts = [
                 ("loss", Some(&loss.total)),

@@ -41,6 +41,15 @@ impl Parameters {
             .collect()
     }
 
+    /// The present values, outside of every graph and sharing the storage: what modules are built from whose tensors
+    /// may be set but are not trained.
+    pub fn views(&self) -> Tensors {
+        self.variables
+            .iter()
+            .map(|(name, variable)| (name.clone(), variable.as_detached_tensor()))
+            .collect()
+    }
+
     /// What modules are built from: the trainable tensors, and beside them the frozen ones.
     /// A later [`Parameters::set`] or optimiser step is seen by the modules, which share the storage.
     pub fn var_builder(&self, frozen: &Tensors, device: &Device) -> VarBuilder<'static> {

@@ -29,6 +29,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// The share of the schedule, 0 to 1, that is done before optimiser step `step`, counted from 0.
+    pub fn progress(&self, step: usize) -> f64 {
+        (step as f64 / self.total.max(1) as f64).min(1.0)
+    }
+
     /// The rate of optimiser step `step`, counted from 0.
     pub fn rate(&self, step: usize) -> f64 {
         if step < self.warmup {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use candle_core::Device;
-use shared::config::{HeadConfig, ModelConfig};
+use shared::config::ModelConfig;
+use shared::head;
 
 use super::assembly::Assembly;
 use super::dataset::{self, Dataset};
@@ -86,13 +87,16 @@ impl<'a> Session<'a> {
             "{posts} train and {held_out} val posts, {classes} classes; missing: {missing}"
         ))?;
         let resume = resume && checkpoint::path(dir, LAST).exists();
-        let is_dpl = matches!(settings.model.head, HeadConfig::Dpl(_));
-        if is_dpl && settings.train.initialise == Initialise::ClassMean && !resume {
+        let mut measured = head::plan(&settings.model.head).measured();
+        if settings.train.initialise == Initialise::Random {
+            measured.retain(|(_, measure)| !measure.is_start());
+        }
+        if !measured.is_empty() && !resume {
             let (size, seed) = (settings.train.batch_size, settings.train.seed);
-            let means = evaluate::class_means(&assembly.model, &train, size, seed, device)?;
-            means
+            let model = &assembly.model;
+            evaluate::measure(model, &measured, &train, size, seed, device)?
                 .iter()
-                .try_for_each(|(name, value)| assembly.parameters.set(name, value))?;
+                .try_for_each(|(name, value)| assembly.set(name, value))?;
         }
         let mut fit = Fit::new(settings, dir, assembly, (train, val), device)?;
         if resume {

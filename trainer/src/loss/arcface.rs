@@ -1,11 +1,8 @@
-//! Owns the angular margin of the decoupled prototypes (paper, eqs. 8-11): phi, and its two losses.
+//! Owns the angular margin of prototypes (paper, eqs. 8-11): phi, on the true classes.
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use shared::Result;
-
-use super::bce::binary_cross_entropy;
-use super::cross_entropy::cross_entropy;
 
 /// What happens beyond angle + margin = pi, where the cosine would rise again; the paper is silent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,11 +15,9 @@ pub enum Boundary {
     Literal,
 }
 
-/// Scale and margin of one case.
+/// The margin of one case.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Margin {
-    /// The scale s of the cosines.
-    pub scale: f64,
     /// The margin m in radians.
     pub margin: f64,
     /// The branch beyond pi.
@@ -53,25 +48,11 @@ impl Margin {
         }
     }
 
-    /// The logits seen by the loss: `s phi(z)` where the target is 1, `s z` elsewhere.
-    fn logits(&self, cosines: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        let chosen = targets.gt(0.5)?.where_cond(&self.phi(cosines)?, cosines)?;
-        Ok((chosen * self.scale)?)
-    }
-
-    /// Cross-entropy with the margin on the target class: cosines [n, K], one-hot targets [n, K], losses `[n]`.
+    /// The cosines [n, K] seen by the loss: `phi(z)` where the target [n, K] is 1, `z` elsewhere.
     ///
     /// # Errors
     /// If the shapes differ.
-    pub fn multi_class(&self, cosines: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        cross_entropy(&self.logits(cosines, targets)?, targets)
-    }
-
-    /// Binary cross-entropy with the margin on the positive classes, summed over the classes: losses `[n]`.
-    ///
-    /// # Errors
-    /// If the shapes differ.
-    pub fn multi_label(&self, cosines: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        Ok(binary_cross_entropy(&self.logits(cosines, targets)?, targets)?.sum(D::Minus1)?)
+    pub fn on_targets(&self, cosines: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        Ok(targets.gt(0.5)?.where_cond(&self.phi(cosines)?, cosines)?)
     }
 }

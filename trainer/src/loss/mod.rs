@@ -7,8 +7,7 @@ pub mod supcon;
 
 use candle_core::{D, Tensor};
 use shared::config::Task;
-use shared::head::Head;
-use shared::head::dpl::Dpl;
+use shared::head::{Head, ScoreKind};
 use shared::model::CaseOutput;
 use shared::{Case, Error, Result};
 
@@ -20,8 +19,9 @@ use supcon::supervised_contrastive;
 
 /// The loss of a run.
 ///
-/// Prototypes are trained with an angular margin and a contrast between them (paper, eqs. 8-13); every other head with
-/// cross-entropy, or binary cross-entropy averaged over the classes, as in the recipe of DCP.
+/// A head says which scores are held against the answers ([`Head::parts`]): cosines get an angular margin, and prototypes
+/// a contrast between them (paper, eqs. 8-13); logits meet cross-entropy, or binary cross-entropy averaged over the
+/// classes, as in the recipe of DCP.
 #[derive(Clone, Debug)]
 pub struct Objective {
     task: Task,
@@ -53,28 +53,44 @@ impl Objective {
         }
     }
 
-    /// The loss of a batch: `targets` [B, K] are 0 or 1, in the order of the batch's posts.
+    /// The loss of a batch: `targets` [B, K] are 0 or 1, in the order of the batch's posts. `progress` is the share of
+    /// training that is done, 0 to 1.
     ///
     /// # Errors
     /// If outputs and targets do not belong together.
-    pub fn loss(&self, head: &dyn Head, outputs: &[CaseOutput], targets: &Tensor) -> Result<Loss> {
+    pub fn loss(
+        &self,
+        head: &dyn Head,
+        outputs: &[CaseOutput],
+        targets: &Tensor,
+        progress: f64,
+    ) -> Result<Loss> {
         let mut sum: Option<Tensor> = None;
         for output in outputs {
             let rows: Vec<u32> = output.rows.iter().map(|&row| row as u32).collect();
             let targets = targets.index_select(&Tensor::new(rows, targets.device())?, 0)?;
-            let part = self.posts(head, output, &targets)?.sum_all()?;
+            let part = self.posts(head, output, &targets, progress)?.sum_all()?;
             sum = Some(sum.map_or(Ok(part.clone()), |sum| sum + part)?);
         }
         let sum = sum.ok_or_else(|| Error::Input("the batch is empty".into()))?;
         let classification = (sum / targets.dim(0)? as f64)?;
-        let Some(dpl) = head.as_dpl().filter(|_| self.settings.contrast > 0.0) else {
+        let prototypes = match self.settings.contrast > 0.0 {
+            true => head.prototypes(&self.cases)?,
+            false => None,
+        };
+        let Some(prototypes) = prototypes else {
             return Ok(Loss {
                 total: classification.clone(),
                 classification,
                 contrast: None,
             });
         };
-        let contrast = self.contrast(dpl)?;
+        let contrast = supervised_contrastive(
+            &prototypes.directions,
+            &prototypes.classes,
+            self.settings.temperature,
+            self.settings.reduction,
+        )?;
         let total = (&classification + (&contrast * self.settings.contrast)?)?;
         Ok(Loss {
             total,
@@ -83,34 +99,48 @@ impl Objective {
         })
     }
 
-    /// The losses [n] of the posts of one case.
-    fn posts(&self, head: &dyn Head, output: &CaseOutput, targets: &Tensor) -> Result<Tensor> {
+    /// The losses `[n]` of the posts of one case.
+    fn posts(
+        &self,
+        head: &dyn Head,
+        output: &CaseOutput,
+        targets: &Tensor,
+        progress: f64,
+    ) -> Result<Tensor> {
         let case = output.features.case;
-        if let Some(dpl) = head.as_dpl() {
-            let margin = self.margin(dpl, case);
-            return match self.task {
-                Task::MultiClass => margin.multi_class(&output.scores, targets),
-                Task::MultiLabel => margin.multi_label(&output.scores, targets),
+        let mut sum: Option<Tensor> = None;
+        for part in head.parts(&output.features, &output.scores)? {
+            let losses = match part.kind {
+                ScoreKind::Cosine => {
+                    let margin = self.margin(case, progress);
+                    let cosines = margin.on_targets(&part.scores, targets)?;
+                    let logits = head.logits(case, &cosines)?;
+                    match self.task {
+                        Task::MultiClass => cross_entropy(&logits, targets)?,
+                        // The paper's eq. 10 sums over the classes.
+                        Task::MultiLabel => {
+                            binary_cross_entropy(&logits, targets)?.sum(D::Minus1)?
+                        }
+                    }
+                }
+                ScoreKind::Logit => match self.task {
+                    Task::MultiClass => cross_entropy(&part.scores, targets)?,
+                    Task::MultiLabel => {
+                        binary_cross_entropy(&part.scores, targets)?.mean(D::Minus1)?
+                    }
+                },
             };
+            let losses = (losses * part.weight)?;
+            sum = Some(sum.map_or(Ok(losses.clone()), |sum| sum + losses)?);
         }
-        let logits = head.logits(case, &output.scores)?;
-        match self.task {
-            Task::MultiClass => cross_entropy(&logits, targets),
-            Task::MultiLabel => Ok(binary_cross_entropy(&logits, targets)?.mean(D::Minus1)?),
-        }
+        sum.ok_or_else(|| Error::Input("the head has no scores to train on".into()))
     }
 
-    fn margin(&self, dpl: &Dpl, case: Case) -> Margin {
+    fn margin(&self, case: Case, progress: f64) -> Margin {
         Margin {
-            scale: dpl.scale(case),
-            margin: self.settings.margin[case.index()],
+            margin: self.settings.margin[case.index()]
+                * self.settings.margin_schedule.share(progress),
             boundary: self.settings.boundary,
         }
-    }
-
-    fn contrast(&self, dpl: &Dpl) -> Result<Tensor> {
-        let active = dpl.active(&self.cases)?;
-        let (tau, reduction) = (self.settings.temperature, self.settings.reduction);
-        supervised_contrastive(&active.directions, &active.classes, tau, reduction)
     }
 }

@@ -1,6 +1,6 @@
 //! Owns the supervised contrastive loss between prototypes (paper, eq. 12): those of one class attract each other.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, Tensor};
 use candle_nn::ops::log_softmax;
 use serde::{Deserialize, Serialize};
 use shared::Result;
@@ -32,7 +32,7 @@ pub fn supervised_contrastive(
     let count = classes.len();
     let device = prototypes.device();
     // The prototype itself is neither a positive nor in the denominator.
-    let own = (Tensor::eye(count, DType::F32, device)? * -1e30)?;
+    let own = (Tensor::eye(count, prototypes.dtype(), device)? * -1e30)?;
     let similarity = ((prototypes.matmul(&prototypes.t()?)? / tau)? + own)?;
     let same = |a: usize, b: usize| {
         if a != b && classes[a] == classes[b] {
@@ -45,7 +45,8 @@ pub fn supervised_contrastive(
         .map(|i| same(i / count, i % count))
         .collect();
     let pairs: f32 = positive.iter().sum();
-    let positive = Tensor::from_vec(positive, (count, count), device)?;
+    let positive =
+        Tensor::from_vec(positive, (count, count), device)?.to_dtype(prototypes.dtype())?;
     let sum = (log_softmax(&similarity, D::Minus1)? * positive)?
         .sum_all()?
         .neg()?;

@@ -1,0 +1,48 @@
+//! Owns the description of the output heads as data.
+
+use serde::{Deserialize, Serialize};
+
+/// Which output head is used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "snake_case", deny_unknown_fields)]
+pub enum HeadConfig {
+    /// One linear layer on both features, a missing half set to zero: the default head of DCP, and the baseline.
+    Linear,
+    /// The linear layer mixed with a second one on channel-adjusted features (DePT).
+    Dept(DeptConfig),
+    /// Decoupled prototypes: one per class, case and modality.
+    Dpl(DplConfig),
+}
+
+/// What inference needs to know of the head with channel-adjusted transfer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeptConfig {
+    /// Weight lambda of the second layer in logits and loss, 0 to 1; the first layer has the rest.
+    pub mix: f64,
+}
+
+impl Default for DeptConfig {
+    fn default() -> Self {
+        Self { mix: 0.7 }
+    }
+}
+
+/// What inference needs to know of the decoupled prototype head.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DplConfig {
+    /// Scale s of the cosines by case code (paper, eq. 9).
+    pub scale: [f64; 3],
+    /// False for the ablation of the paper's table 3: one prototype per class and case on both features together.
+    pub decomposed: bool,
+}
+
+impl Default for DplConfig {
+    fn default() -> Self {
+        Self {
+            scale: [30.0; 3],
+            decomposed: true,
+        }
+    }
+}
