@@ -5,7 +5,7 @@ mod head;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-pub use head::{DeptConfig, DplConfig, HeadConfig};
+pub use head::{DeptConfig, DplConfig, DplPlusConfig, HeadConfig};
 
 /// The activation of a tower's feed-forward blocks, by its Hugging Face name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Dtype, Figure, Manifest};
-use crate::config::{HeadConfig, PromptConfig, Task};
+use crate::config::{DplPlusConfig, HeadConfig, PromptConfig, Task};
 
 /// The card in Markdown.
 pub(super) fn render(manifest: &Manifest) -> String {
@@ -45,6 +45,7 @@ pub(super) fn render(manifest: &Manifest) -> String {
             let kind = if dpl.decomposed { "decoupled" } else { "joint" };
             format!("{kind} prototypes, scales {:?} by case", dpl.scale)
         }
+        HeadConfig::DplPlus(plus) => extended(plus),
     };
     let dtype = match manifest.dtype {
         Dtype::F32 => "f32",
@@ -91,6 +92,22 @@ pub(super) fn render(manifest: &Manifest) -> String {
     };
     push(&mut card, &line(licence));
     card
+}
+
+/// The extended prototypes with what extends them.
+fn extended(plus: &DplPlusConfig) -> String {
+    let mut head = format!("decoupled prototypes, scales {:?} by case", plus.scale);
+    for (used, what) in [
+        (plus.learn_scale, "learnt from there on"),
+        (plus.bias, "learnt biases"),
+        (plus.share, "parts shared by the cases"),
+        (plus.centre, "centred features"),
+    ] {
+        if used {
+            head += &format!(", {what}");
+        }
+    }
+    head
 }
 
 fn figures(card: &mut String, figures: &[Figure]) {

@@ -12,6 +12,8 @@ pub enum HeadConfig {
     Dept(DeptConfig),
     /// Decoupled prototypes: one per class, case and modality.
     Dpl(DplConfig),
+    /// Decoupled prototypes, extended.
+    DplPlus(DplPlusConfig),
 }
 
 /// What inference needs to know of the head with channel-adjusted transfer.
@@ -43,6 +45,35 @@ impl Default for DplConfig {
         Self {
             scale: [30.0; 3],
             decomposed: true,
+        }
+    }
+}
+
+/// What inference needs to know of the extended decoupled prototypes. Without any of the four extensions they are the
+/// plain ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DplPlusConfig {
+    /// Scale s of the cosines by case code; where scales are learnt, they start so that they add up to it.
+    pub scale: [f64; 3],
+    /// A learnt scale for each case and modality: the weight of a modality and the temperature at once.
+    pub learn_scale: bool,
+    /// A learnt bias for each case and class.
+    pub bias: bool,
+    /// The prototypes of one modality in its two cases have a learnt part in common.
+    pub share: bool,
+    /// The mean of the training posts is taken off the features of each modality before they are normalised.
+    pub centre: bool,
+}
+
+impl Default for DplPlusConfig {
+    fn default() -> Self {
+        Self {
+            scale: [30.0; 3],
+            learn_scale: true,
+            bias: true,
+            share: true,
+            centre: false,
         }
     }
 }

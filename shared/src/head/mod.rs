@@ -4,6 +4,7 @@
 
 pub mod dept;
 pub mod dpl;
+pub mod dpl_plus;
 pub mod features;
 pub mod joint;
 pub mod linear;
@@ -122,6 +123,7 @@ pub fn plan(config: &HeadConfig) -> &dyn HeadPlan {
         HeadConfig::Linear => &linear::LinearSettings,
         HeadConfig::Dept(settings) => settings,
         HeadConfig::Dpl(settings) => settings,
+        HeadConfig::DplPlus(settings) => settings,
     }
 }
 
