@@ -7,7 +7,8 @@ use shared::bundle::{self, About, Assembler, Contents, Dtype, Figure, FileEntry,
 use shared::case::Case;
 use shared::clip;
 use shared::config::{
-    ClipConfig, DcpConfig, DplConfig, HeadConfig, ModelConfig, PromptConfig, Task,
+    ClipConfig, DcpConfig, DeptConfig, DplConfig, DplPlusConfig, HeadConfig, ModelConfig,
+    PromptConfig, Task,
 };
 use shared::model::{self, Model};
 use shared::nn::{Tensors, var_builder};
@@ -198,8 +199,22 @@ fn difference(a: &Prediction, b: &Prediction) -> f32 {
 
 #[test]
 fn a_bundle_is_the_model_and_always_the_same_bytes() {
-    let none = Trained::new(PromptConfig::None, HeadConfig::Linear, Task::MultiLabel);
-    for trained in [Trained::dcp(), none] {
+    let joint = DplConfig {
+        decomposed: false,
+        ..DplConfig::default()
+    };
+    let plus = DplPlusConfig {
+        centre: true,
+        ..DplPlusConfig::default()
+    };
+    let heads = [
+        HeadConfig::Linear,
+        HeadConfig::Dept(DeptConfig::default()),
+        HeadConfig::Dpl(joint),
+        HeadConfig::DplPlus(plus),
+    ];
+    let plain = heads.map(|head| Trained::new(PromptConfig::None, head, Task::MultiLabel));
+    for trained in [Trained::dcp()].into_iter().chain(plain) {
         let files = trained.encode(Dtype::F32);
         assert_eq!(files, trained.encode(Dtype::F32));
         let ours = predictions(&assemble(&files).unwrap());

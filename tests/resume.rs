@@ -57,11 +57,13 @@ fn five_and_seven_steps_are_twelve() {
     let folder = tempfile::tempdir().unwrap();
     let [clip, whole, halves] = ["clip", "whole", "halves"].map(|name| folder.path().join(name));
     tiny::clip_folder(&clip).unwrap();
-    for (head, simulate) in [("dpl", "true"), ("linear", "false")] {
-        let more = [
-            format!("model.head.method={head}"),
-            format!("missing.simulate={simulate}"),
-        ];
+    for (head, more) in [
+        ("dpl", "missing.simulate=true"),
+        ("linear", "missing.simulate=false"),
+        // With constants that are measured at the start of the run.
+        ("dpl_plus", "model.head.centre=true"),
+    ] {
+        let more = [format!("model.head.method={head}"), more.to_owned()];
         let settings = settings(&clip, &more.each_ref().map(String::as_str));
         let (whole, halves) = (whole.join(head), halves.join(head));
         assert!(train(&settings, &whole, false, usize::MAX));

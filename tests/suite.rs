@@ -8,6 +8,8 @@ mod cli;
 mod clip_parity;
 mod dcp_golden;
 mod gradients;
+mod head_golden;
+mod head_gradients;
 mod layering;
 mod losses;
 mod preprocess;
