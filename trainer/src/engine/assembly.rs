@@ -141,3 +141,100 @@ pub fn sha256(tensors: &Tensors) -> Result<String> {
 fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::config::{
+        ClipConfig, DcpConfig, DplPlusConfig, HeadConfig, PromptConfig, Task, TextConfig,
+        VisionConfig,
+    };
+    use shared::head::Features;
+    use shared::{Case, clip, rng};
+
+    use super::*;
+
+    const WIDTH: usize = 4;
+
+    fn config() -> ModelConfig {
+        let vision_config = VisionConfig {
+            hidden_size: 8,
+            intermediate_size: 8,
+            num_hidden_layers: 1,
+            num_attention_heads: 1,
+            image_size: 8,
+            patch_size: 8,
+            ..VisionConfig::default()
+        };
+        let text_config = TextConfig {
+            hidden_size: 8,
+            intermediate_size: 8,
+            num_hidden_layers: 1,
+            num_attention_heads: 1,
+            vocab_size: 10,
+            max_position_embeddings: 4,
+            ..TextConfig::default()
+        };
+        ModelConfig {
+            clip: ClipConfig {
+                projection_dim: WIDTH,
+                vision_config,
+                text_config,
+                ..ClipConfig::default()
+            },
+            prompt: PromptConfig::Dcp(DcpConfig {
+                length: 3,
+                depth: 1,
+                reduction: 2,
+                train_queries: false,
+            }),
+            head: HeadConfig::DplPlus(DplPlusConfig {
+                centre: true,
+                ..DplPlusConfig::default()
+            }),
+            task: Task::MultiClass,
+            classes: ["a", "b"].map(String::from).to_vec(),
+        }
+    }
+
+    fn fresh(seed: u64) -> Assembly {
+        let clip = clip::initialise(&config().clip, &mut rng::stream(0, "clip"), &Device::Cpu);
+        Assembly::fresh(&config(), &clip.unwrap(), true, seed, &Device::Cpu).unwrap()
+    }
+
+    fn scores(assembly: &Assembly) -> Vec<Vec<f32>> {
+        let image = rng::normal(&mut rng::stream(0, "image"), &[3, WIDTH], 1.0, &Device::Cpu);
+        let features = Features {
+            case: Case::TextMissing,
+            image: Some(image.unwrap()),
+            text: None,
+        };
+        let scores = assembly.model.head().scores(&features).unwrap();
+        scores.to_vec2().unwrap()
+    }
+
+    #[test]
+    fn constants_are_seen_saved_and_restored_but_another_seed_is_refused() {
+        let name = "head.centre.image";
+        let (first, second) = (fresh(1), fresh(1));
+        assert!(!first.parameters.iter().any(|(own, _)| own == name));
+        assert_eq!(scores(&first), scores(&second));
+        let centre = Tensor::new(&[0.5f32, -1.0, 2.0, 0.0], &Device::Cpu).unwrap();
+        first.set(name, &centre).unwrap();
+        assert_ne!(scores(&first), scores(&second));
+        let saved = first.saved().unwrap();
+        assert_eq!(saved[name].to_vec1::<f32>().unwrap(), [0.5, -1.0, 2.0, 0.0]);
+        second.restore(&saved).unwrap();
+        assert_eq!(scores(&first), scores(&second));
+        assert!(second.set("head.centre.sound", &centre).is_err());
+
+        let error = fresh(2).restore(&saved).unwrap_err().to_string();
+        assert!(error.contains("the seed was changed"), "{error}");
+        let mut less = saved;
+        less.remove(name);
+        let error = second.restore(&less).unwrap_err().to_string();
+        assert!(
+            error.contains("lacks the parameter head.centre.image"),
+            "{error}"
+        );
+    }
+}
