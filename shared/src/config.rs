@@ -1,11 +1,13 @@
 //! Owns the description of a model as data: both CLIP towers, prompts, head, task and classes.
 
 mod head;
+mod prompt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 pub use head::{DeptConfig, DplConfig, DplPlusConfig, HeadConfig};
+pub use prompt::{DcpConfig, MapConfig, MapGrowth, MapInit, MapLevel, MapleConfig, PromptConfig};
 
 /// The activation of a tower's feed-forward blocks, by its Hugging Face name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,41 +218,6 @@ fn config_error(message: String) -> Error {
     Error::Config {
         file: "config.json".into(),
         message,
-    }
-}
-
-/// Which prompts are learnt (`docs/method.md`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "method", rename_all = "snake_case", deny_unknown_fields)]
-pub enum PromptConfig {
-    /// No prompts: only norms, image projection and head are trained.
-    None,
-    /// Deep Correlated Prompting.
-    Dcp(DcpConfig),
-}
-
-/// Sizes of Deep Correlated Prompting.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DcpConfig {
-    /// Prompt tokens in front of block 0: a third correlated, a third common, a third dynamic.
-    pub length: usize,
-    /// Blocks whose input gets fresh correlated prompts.
-    pub depth: usize,
-    /// The bottlenecks are this many times narrower than their inputs.
-    pub reduction: usize,
-    /// Whether the dynamic queries are trained (the paper) or stay at their random start (the reference code).
-    pub train_queries: bool,
-}
-
-impl Default for DcpConfig {
-    fn default() -> Self {
-        Self {
-            length: 36,
-            depth: 6,
-            reduction: 16,
-            train_queries: false,
-        }
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Init {
     Zeros,
     /// All 1.
     Ones,
+    /// All 0 but for these rows (indices of the first dimension), which are all 1.
+    OnesAt(Vec<usize>),
     /// The values of an earlier tensor of the same list.
     CopyOf(String),
 }
@@ -88,6 +90,7 @@ pub fn draw(parameters: &[Parameter], rng: &mut Rng, device: &Device) -> Result<
             Init::Uniform(bound) => uniform(rng, shape, *bound, device)?,
             Init::Zeros => Tensor::zeros(shape.as_slice(), DType::F32, device)?,
             Init::Ones => Tensor::ones(shape.as_slice(), DType::F32, device)?,
+            Init::OnesAt(rows) => ones_at(rows, shape, device)?,
             Init::CopyOf(earlier) => {
                 let earlier: Option<&Tensor> = tensors.get(earlier);
                 earlier.map_or_else(
@@ -99,4 +102,15 @@ pub fn draw(parameters: &[Parameter], rng: &mut Rng, device: &Device) -> Result<
         tensors.insert(name.clone(), tensor);
     }
     Ok(tensors)
+}
+
+/// Zeros but for these rows of the first dimension, which are ones.
+fn ones_at(rows: &[usize], shape: &[usize], device: &Device) -> Result<Tensor> {
+    let count = shape.first().copied().unwrap_or_default();
+    let size: usize = shape.iter().skip(1).product();
+    let marked = |row: usize| if rows.contains(&row) { 1f32 } else { 0.0 };
+    let values: Vec<f32> = (0..count)
+        .flat_map(|row| std::iter::repeat_n(marked(row), size))
+        .collect();
+    Ok(Tensor::from_vec(values, shape, device)?)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Dtype, Figure, Manifest};
-use crate::config::{DplPlusConfig, HeadConfig, PromptConfig, Task};
+use crate::config::{DplPlusConfig, HeadConfig, MapGrowth, MapLevel, PromptConfig, Task};
 
 /// The card in Markdown.
 pub(super) fn render(manifest: &Manifest) -> String {
@@ -31,6 +31,20 @@ pub(super) fn render(manifest: &Manifest) -> String {
     };
     let prompt = match &config.prompt {
         PromptConfig::None => "none".into(),
+        PromptConfig::Maple(maple) => {
+            format!("MaPLe, {} rows, {} layers", maple.length, maple.depth)
+        }
+        PromptConfig::Map(map) => {
+            let what = match (map.level, map.growth) {
+                (MapLevel::Attention, _) => "keys and values",
+                (MapLevel::Input, MapGrowth::Replace) => "rows",
+                (MapLevel::Input, MapGrowth::Accumulate) => "rows more each",
+            };
+            format!(
+                "missing-aware prompting, {} {what}, {} layers",
+                map.length, map.depth
+            )
+        }
         PromptConfig::Dcp(dcp) => {
             format!(
                 "Deep Correlated Prompting, {} rows, {} layers",

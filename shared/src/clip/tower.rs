@@ -43,7 +43,7 @@ impl Encoder {
         prompts: Option<&TowerPrompts>,
     ) -> Result<Tensor> {
         let tokens = x.dim(1)?;
-        let (mut x, added) = match prompts {
+        let (mut x, mut added) = match prompts {
             Some(prompts) => prompts.enter(x)?,
             None => (x.clone(), 0),
         };
@@ -51,18 +51,21 @@ impl Encoder {
             let needed = added + until_last(pooled, tokens)?;
             x = x.narrow(1, 0, needed)?.contiguous()?;
         }
-        let rows = flat_rows(pooled, x.dim(1)?, added)?;
-        let Some((last, first)) = self.blocks.split_last() else {
-            return Ok(x.flatten(0, 1)?.index_select(&rows, 0)?);
-        };
-        let renew = |layer: usize, x: Tensor| match prompts {
-            Some(prompts) => prompts.renew(layer, x),
-            None => Ok(x),
-        };
-        for (layer, block) in first.iter().enumerate() {
-            x = block.forward(&renew(layer, x)?)?;
+        let last = self.blocks.len().saturating_sub(1);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let mut prefix = None;
+            if let Some(prompts) = prompts {
+                let (input, more) = prompts.before(layer, x)?;
+                (x, added) = (input, added + more);
+                prefix = prompts.prefix(layer);
+            }
+            if layer == last {
+                return block.forward_at(&x, prefix, &flat_rows(pooled, x.dim(1)?, added)?);
+            }
+            x = block.forward(&x, prefix)?;
         }
-        last.forward_at(&renew(first.len(), x)?, &rows)
+        let rows = flat_rows(pooled, x.dim(1)?, added)?;
+        Ok(x.flatten(0, 1)?.index_select(&rows, 0)?)
     }
 }
 

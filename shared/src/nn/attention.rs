@@ -10,20 +10,49 @@ use crate::error::Result;
 pub enum Mask {
     /// All of them.
     None,
-    /// Query i sees keys 0..=i.
+    /// No key behind a query's own. The queries' own keys are the last ones: those before them are seen by all.
     Causal,
+}
+
+/// Keys and values in front of those of the tokens, the same for all posts and not projected.
+#[derive(Clone, Debug)]
+pub struct Prefix {
+    /// Keys [n, d].
+    pub keys: Tensor,
+    /// Values [n, d].
+    pub values: Tensor,
+}
+
+impl Prefix {
+    /// Keys and values [B, T, d] with the prefix in front, [B, n + T, d].
+    ///
+    /// # Errors
+    /// If widths do not agree.
+    pub fn extend(&self, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {
+        let join = |rows: &Tensor, x: &Tensor| -> Result<Tensor> {
+            let (n, d) = rows.dims2()?;
+            let rows = rows.unsqueeze(0)?.broadcast_as((x.dim(0)?, n, d))?;
+            Ok(Tensor::cat(&[&rows, x], 1)?)
+        };
+        Ok((join(&self.keys, keys)?, join(&self.values, values)?))
+    }
 }
 
 /// softmax(q kᵀ / sqrt(d / heads) + mask) v, head by head: q [B, queries, d], k and v [B, keys, d], result as q.
 ///
 /// # Errors
-/// If the shapes do not agree.
+/// If the shapes do not agree, or there are fewer keys than queries behind a causal mask.
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Result<Tensor> {
+    let (batch, queries, width) = q.dims3()?;
+    let keys = k.dim(1)?;
+    if mask == Mask::Causal && keys < queries {
+        return Err(crate::Error::Input(format!(
+            "causal attention of {queries} queries over {keys} keys: each query needs its own key"
+        )));
+    }
     if !fused(q) {
         return Ok(composed(q, k, v, heads, mask)?);
     }
-    let (batch, queries, width) = q.dims3()?;
-    let keys = k.dim(1)?;
     for other in [k, v] {
         if other.dims3()? != (batch, keys, width) {
             return Err(crate::Error::Input(format!(
@@ -58,7 +87,8 @@ fn composed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Can
     if mask == Mask::Causal {
         let keys = k.dim(2)?;
         let hidden: Vec<f32> = (0..queries)
-            .flat_map(|i| (0..keys).map(move |j| if j > i { f32::NEG_INFINITY } else { 0.0 }))
+            .map(|i| i + keys - queries)
+            .flat_map(|own| (0..keys).map(move |j| if j > own { f32::NEG_INFINITY } else { 0.0 }))
             .collect();
         let mask =
             Tensor::from_vec(hidden, (queries, keys), q.device())?.to_dtype(scores.dtype())?;
@@ -136,6 +166,8 @@ mod tests {
             (9, 9, Mask::None),
             (9, 9, Mask::Causal),
             (3, 11, Mask::None),
+            (7, 11, Mask::Causal),
+            (1, 4, Mask::Causal),
         ] {
             let (q, k, v) = (
                 var(&[2, queries, 24]),
@@ -157,5 +189,43 @@ mod tests {
                 assert!((a - b).abs() <= 2e-5 * (1.0 + b.abs()), "{a} {b}");
             }
         }
+    }
+
+    /// Behind a causal mask the first query sees the prefix and itself, and no query what follows it.
+    #[test]
+    fn a_prefix_is_seen_by_all_and_the_future_by_none() {
+        let rng = &mut rng::stream(5, "prefix");
+        let mut draw = |shape: &[usize]| rng::normal(rng, shape, 1.0, &Device::Cpu).unwrap();
+        let prefix = Prefix {
+            keys: draw(&[2, 8]),
+            values: draw(&[2, 8]),
+        };
+        let (q, k, v) = (draw(&[1, 4, 8]), draw(&[1, 4, 8]), draw(&[1, 4, 8]));
+        let run = |prefix: &Prefix, k: &Tensor, v: &Tensor| {
+            let (k, v) = prefix.extend(k, v).unwrap();
+            let y = attention(&q, &k, &v, 2, Mask::Causal).unwrap();
+            y.squeeze(0).unwrap().to_vec2::<f32>().unwrap()
+        };
+        let usual = run(&prefix, &k, &v);
+        let other = Prefix {
+            keys: prefix.keys.clone(),
+            values: draw(&[2, 8]),
+        };
+        let changed = run(&other, &k, &v);
+        assert!((0..4).all(|query| usual[query] != changed[query]));
+        let later =
+            |x: &Tensor, new: Tensor| Tensor::cat(&[&x.narrow(1, 0, 2).unwrap(), &new], 1).unwrap();
+        let (k, v) = (later(&k, draw(&[1, 2, 8])), later(&v, draw(&[1, 2, 8])));
+        let changed = run(&prefix, &k, &v);
+        assert_eq!(usual[..2], changed[..2]);
+        assert!((2..4).all(|query| usual[query] != changed[query]));
+
+        let error = attention(&q, &k.narrow(1, 0, 3).unwrap(), &v, 2, Mask::Causal);
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .contains("4 queries over 3 keys")
+        );
     }
 }

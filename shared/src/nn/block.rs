@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
-use super::attention::{Mask, attention};
+use super::attention::{Mask, Prefix, attention};
 use super::linear::Linear;
 use super::norm::LayerNorm;
 use crate::config::Activation;
@@ -63,31 +63,35 @@ impl Block {
         })
     }
 
-    /// x [B, T, d] to [B, T, d].
+    /// x [B, T, d] to [B, T, d]; the attention also looks at `prefix`, if there is one.
     ///
     /// # Errors
-    /// If the shape of `x` does not fit.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.feed_forward(x, &self.attend(x)?)
+    /// If the shape of `x` or of the prefix does not fit.
+    pub fn forward(&self, x: &Tensor, prefix: Option<&Prefix>) -> Result<Tensor> {
+        self.feed_forward(x, &self.attend(x, prefix)?)
     }
 
     /// What [`Block::forward`] gives at one row per post only, [B, d]: `rows` `[B]` counts in x flattened to [B * T, d].
     /// The last block of a tower needs no more.
     ///
     /// # Errors
-    /// If the shape of `x` does not fit.
-    pub fn forward_at(&self, x: &Tensor, rows: &Tensor) -> Result<Tensor> {
+    /// If the shape of `x` or of the prefix does not fit.
+    pub fn forward_at(&self, x: &Tensor, prefix: Option<&Prefix>, rows: &Tensor) -> Result<Tensor> {
         let pick = |x: &Tensor| x.flatten(0, 1)?.index_select(rows, 0);
-        self.feed_forward(&pick(x)?, &pick(&self.attend(x)?)?)
+        self.feed_forward(&pick(x)?, &pick(&self.attend(x, prefix)?)?)
     }
 
-    fn attend(&self, x: &Tensor) -> Result<Tensor> {
+    fn attend(&self, x: &Tensor, prefix: Option<&Prefix>) -> Result<Tensor> {
         let x = self.norm1.forward(x)?;
         let (q, k, v) = (
             self.query.forward(&x)?,
             self.key.forward(&x)?,
             self.value.forward(&x)?,
         );
+        let (k, v) = match prefix {
+            Some(prefix) => prefix.extend(&k, &v)?,
+            None => (k, v),
+        };
         attention(&q, &k, &v, self.shape.heads, self.shape.mask)
     }
 

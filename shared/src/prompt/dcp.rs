@@ -7,7 +7,7 @@ mod plan;
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
-use super::slots::{DynamicPrompt, TowerPrompts};
+use super::slots::{DynamicPrompt, Slot, TowerPrompts};
 use super::{PromptMethod, width};
 use crate::case::{Case, Modality};
 use crate::config::{ClipConfig, DcpConfig};
@@ -162,7 +162,9 @@ impl Dcp {
         Ok(TowerPrompts {
             prepend: Some(prepend),
             dynamic: Some(dynamic),
-            replace: std::iter::once(None).chain(own.map(Some)).collect(),
+            slots: std::iter::once(Slot::Carry)
+                .chain(own.map(Slot::Overwrite))
+                .collect(),
         })
     }
 }

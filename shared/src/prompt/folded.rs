@@ -1,17 +1,18 @@
 //! Owns folded prompts: whatever a method computes from the case alone, computed once at export.
 //!
-//! Per case and tower that runs in it: constant rows, renewed rows by block, projected queries. Of the dynamic
+//! Per case and tower that runs in it: constant rows, what happens block by block, projected queries. Of the dynamic
 //! attention's biases only one survives: a key bias shifts all scores of a query alike, which the softmax ignores, and
 //! a value bias passes through weights that sum to 1, so it joins the output bias.
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
-use super::slots::{DynamicPrompt, TowerPrompts};
+use super::slots::{DynamicPrompt, Slot, TowerPrompts};
 use super::{PromptMethod, Rows, width};
 use crate::case::{Case, Modality};
 use crate::config::ClipConfig;
 use crate::error::{Error, Result};
+use crate::nn::attention::Prefix;
 use crate::nn::linear::Linear;
 use crate::nn::{Tensors, tensor};
 
@@ -31,9 +32,18 @@ pub fn fold(method: &dyn PromptMethod) -> Result<Tensors> {
             if let Some(rows) = prompts.prepend {
                 tensors.insert(format!("{at}.rows"), rows);
             }
-            for (layer, rows) in prompts.replace.into_iter().enumerate() {
-                if let Some(rows) = rows {
-                    tensors.insert(format!("{at}.renewed.{layer}"), rows);
+            for (layer, slot) in prompts.slots.into_iter().enumerate() {
+                let mut keep = |what: &str, rows| {
+                    tensors.insert(format!("{at}.{what}.{layer}"), rows);
+                };
+                match slot {
+                    Slot::Carry => {}
+                    Slot::Overwrite(rows) => keep("renewed", rows),
+                    Slot::Prepend(rows) => keep("grown", rows),
+                    Slot::Attend(prefix) => {
+                        keep("keys", prefix.keys);
+                        keep("values", prefix.values);
+                    }
                 }
             }
             if let Some(dynamic) = prompts.dynamic {
@@ -170,9 +180,18 @@ fn tower(
             .then(|| tensor(&vb, &[count, d], name))
             .transpose()
     };
-    let renewed = |layer: usize| match layer {
-        0 => Ok(None),
-        _ => read(rows.renewed, &format!("renewed.{layer}")),
+    let slot = |layer: usize| -> Result<Slot> {
+        let at = |count, what: &str| read(count, &format!("{what}.{layer}"));
+        if let Some((keys, values)) = at(rows.pairs, "keys")?.zip(at(rows.pairs, "values")?) {
+            return Ok(Slot::Attend(Prefix { keys, values }));
+        }
+        if layer == 0 {
+            return Ok(Slot::Carry);
+        }
+        if let Some(rows) = at(rows.renewed, "renewed")? {
+            return Ok(Slot::Overwrite(rows));
+        }
+        Ok(at(rows.grown, "grown")?.map_or(Slot::Carry, Slot::Prepend))
     };
     let dynamic = match (attention, read(rows.dynamic, "queries")?) {
         (Some(attention), Some(query)) => Some(DynamicPrompt {
@@ -186,6 +205,6 @@ fn tower(
     Ok(TowerPrompts {
         prepend: read(rows.fixed, "rows")?,
         dynamic,
-        replace: (0..rows.depth).map(renewed).collect::<Result<_>>()?,
+        slots: (0..rows.depth).map(slot).collect::<Result<_>>()?,
     })
 }

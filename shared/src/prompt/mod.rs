@@ -5,6 +5,8 @@
 
 pub mod dcp;
 pub mod folded;
+pub mod map;
+pub mod maple;
 pub mod none;
 pub mod slots;
 
@@ -13,11 +15,16 @@ use candle_nn::VarBuilder;
 
 use crate::case::{Case, Modality};
 use crate::config::{ClipConfig, PromptConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::Tensors;
 use crate::parameter::{Parameter, draw};
 use crate::rng::Rng;
 use slots::TowerPrompts;
+
+/// Standard deviation of fresh prompts and queries.
+const PROMPT_STD: f64 = 0.02;
+/// More prompt rows than this cannot be meant.
+const MOST_ROWS: usize = 3 << 10;
 
 /// Prompts with their tensors loaded.
 pub trait PromptMethod: Send + Sync {
@@ -71,7 +78,11 @@ pub struct Rows {
     pub dynamic: usize,
     /// Rows that are overwritten at the inputs of blocks 1 to `depth` - 1.
     pub renewed: usize,
-    /// Blocks with fresh rows, block 0 counted.
+    /// Rows that come in front of the others at the inputs of blocks 1 to `depth` - 1.
+    pub grown: usize,
+    /// Keys, and as many values, in front of those of blocks 0 to `depth` - 1.
+    pub pairs: usize,
+    /// Blocks with rows of their own, block 0 counted.
     pub depth: usize,
 }
 
@@ -79,6 +90,8 @@ pub struct Rows {
 pub fn plan(config: &PromptConfig) -> &dyn PromptPlan {
     match config {
         PromptConfig::None => &none::NoPrompts,
+        PromptConfig::Maple(settings) => settings,
+        PromptConfig::Map(settings) => settings,
         PromptConfig::Dcp(settings) => settings,
     }
 }
@@ -118,4 +131,20 @@ pub fn width(clip: &ClipConfig, modality: Modality) -> usize {
         Modality::Image => clip.vision_config.hidden_size,
         Modality::Text => clip.text_config.hidden_size,
     }
+}
+
+/// Checks what all methods share: how many rows, and at how many blocks.
+fn check_sizes(method: &str, length: usize, depth: usize, clip: &ClipConfig) -> Result<()> {
+    let layers = clip
+        .vision_config
+        .num_hidden_layers
+        .min(clip.text_config.num_hidden_layers);
+    let problem = if length == 0 || length > MOST_ROWS {
+        format!("length is {length}; it must be 1 to {MOST_ROWS}")
+    } else if depth == 0 || depth > layers {
+        format!("depth is {depth}; the towers allow 1 to {layers}")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Input(format!("prompt method {method}: {problem}")))
 }

@@ -3,7 +3,7 @@
 use candle_core::{D, Tensor};
 
 use crate::error::Result;
-use crate::nn::attention::{Mask, attention};
+use crate::nn::attention::{Mask, Prefix, attention};
 use crate::nn::linear::Linear;
 
 /// The prompts of one tower for one case. Everything here is the same for all posts of the case, save the dynamic rows.
@@ -13,8 +13,23 @@ pub struct TowerPrompts {
     pub prepend: Option<Tensor>,
     /// Further rows computed from the tower's own block-0 input, placed after `prepend`.
     pub dynamic: Option<DynamicPrompt>,
-    /// `replace[l]` [r, d] overwrites the first r rows at the input of block l; block 0 takes `prepend` instead.
-    pub replace: Vec<Option<Tensor>>,
+    /// What happens at block l, in the order of the blocks; at blocks beyond the list nothing. At block 0 it happens
+    /// after the rows above have entered.
+    pub slots: Vec<Slot>,
+}
+
+/// What happens at one block.
+#[derive(Clone, Debug, Default)]
+pub enum Slot {
+    /// Nothing: rows are carried on as the block before left them.
+    #[default]
+    Carry,
+    /// These rows [r, d] overwrite the first r of the block's input.
+    Overwrite(Tensor),
+    /// These rows [r, d] come in front of the block's input, which grows.
+    Prepend(Tensor),
+    /// The block's attention looks at these keys and values too.
+    Attend(Prefix),
 }
 
 /// Rows that look at the post: single-head attention of constant queries over the tower's block-0 input,
@@ -72,20 +87,29 @@ impl TowerPrompts {
         Ok((Tensor::cat(&parts, 1)?, added))
     }
 
-    /// Overwrites the first rows of the input `x` [B, T, d] of block `layer`, if the method says so.
+    /// The input of block `layer`, given the output `x` [B, T, d] of the block before, and how many rows were added.
     ///
     /// # Errors
-    /// If widths do not agree.
-    pub fn renew(&self, layer: usize, x: Tensor) -> Result<Tensor> {
-        let Some(Some(rows)) = self.replace.get(layer) else {
-            return Ok(x);
+    /// If widths do not agree, or there are fewer rows than are to be overwritten.
+    pub fn before(&self, layer: usize, x: Tensor) -> Result<(Tensor, usize)> {
+        let (rows, kept, added) = match self.slots.get(layer) {
+            None | Some(Slot::Carry | Slot::Attend(_)) => return Ok((x, 0)),
+            Some(Slot::Overwrite(rows)) => {
+                let (fresh, tokens) = (rows.dim(0)?, x.dim(1)?);
+                (rows, x.narrow(1, fresh, tokens.saturating_sub(fresh))?, 0)
+            }
+            Some(Slot::Prepend(rows)) => (rows, x, rows.dim(0)?),
         };
-        let (batch, tokens, _) = x.dims3()?;
-        let fresh = rows.dim(0)?;
-        Ok(Tensor::cat(
-            &[&repeat(rows, batch)?, &x.narrow(1, fresh, tokens - fresh)?],
-            1,
-        )?)
+        let rows = repeat(rows, kept.dim(0)?)?;
+        Ok((Tensor::cat(&[&rows, &kept], 1)?, added))
+    }
+
+    /// What the attention of block `layer` looks at beside the tokens.
+    pub fn prefix(&self, layer: usize) -> Option<&Prefix> {
+        match self.slots.get(layer)? {
+            Slot::Attend(prefix) => Some(prefix),
+            _ => None,
+        }
     }
 }
 

@@ -18,7 +18,8 @@ pub(in crate::nn) struct Shape {
     pub(in crate::nn) width: usize,
     /// Heads; width / heads values each.
     pub(in crate::nn) heads: usize,
-    /// Whether query i sees keys 0..=i only.
+    /// Whether a query sees no key behind its own; the queries' own keys are the last ones, so query i sees keys
+    /// 0..=(keys - queries + i).
     pub(in crate::nn) causal: bool,
 }
 
@@ -47,16 +48,17 @@ impl Shape {
             self.scale(),
             false,
         );
-        softmax(weights, self.keys, self.causal);
+        let hidden = if self.causal { self.queries - 1 } else { 0 };
+        softmax(weights, self.keys, hidden);
     }
 }
 
-/// Softmax of each row; of row i only the first i + 1 values if `causal`, the others become 0.
+/// Softmax of each row. Of the first row the last `hidden` values do not count and become 0, of each further row one
+/// less.
 #[multiversion(targets = "simd")]
-fn softmax(matrix: &mut [f32], width: usize, causal: bool) {
+fn softmax(matrix: &mut [f32], width: usize, hidden: usize) {
     for (i, row) in matrix.chunks_exact_mut(width).enumerate() {
-        let seen = if causal { (i + 1).min(width) } else { width };
-        let (row, hidden) = row.split_at_mut(seen);
+        let (row, hidden) = row.split_at_mut(width - hidden.saturating_sub(i));
         hidden.fill(0.0);
         let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         row.iter_mut().for_each(|x| *x = exp(*x - top));

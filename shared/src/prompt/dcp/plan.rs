@@ -7,12 +7,7 @@ use crate::case::{Case, Modality};
 use crate::config::{ClipConfig, DcpConfig};
 use crate::error::{Error, Result};
 use crate::parameter::{Init, Parameter};
-use crate::prompt::{PromptMethod, PromptPlan, Rows, width};
-
-/// Standard deviation of fresh prompts and queries.
-const PROMPT_STD: f64 = 0.02;
-/// More prompt rows than this cannot be meant.
-const MOST_ROWS: usize = 3 << 10;
+use crate::prompt::{PROMPT_STD, PromptMethod, PromptPlan, Rows, check_sizes, width};
 
 impl DcpConfig {
     /// Rows of each of the three kinds.
@@ -29,27 +24,21 @@ impl DcpConfig {
 
 impl PromptPlan for DcpConfig {
     fn check(&self, clip: &ClipConfig) -> Result<()> {
-        let layers = clip
-            .vision_config
-            .num_hidden_layers
-            .min(clip.text_config.num_hidden_layers);
+        check_sizes("dcp", self.length, self.depth, clip)?;
         let narrow = width(clip, Modality::Text);
-        let problem =
-            if self.length == 0 || !self.length.is_multiple_of(3) || self.length > MOST_ROWS {
-                format!(
-                    "length is {}; it must be a multiple of 3 from 3 to {MOST_ROWS}",
-                    self.length
-                )
-            } else if self.depth == 0 || self.depth > layers {
-                format!("depth is {}; the towers allow 1 to {layers}", self.depth)
-            } else if self.reduction == 0 || self.reduction > narrow {
-                format!(
-                    "reduction is {}; the towers allow 1 to {narrow}",
-                    self.reduction
-                )
-            } else {
-                return Ok(());
-            };
+        let problem = if !self.length.is_multiple_of(3) {
+            format!(
+                "length is {}; it must be a multiple of 3: correlated, common and dynamic rows",
+                self.length
+            )
+        } else if self.reduction == 0 || self.reduction > narrow {
+            format!(
+                "reduction is {}; the towers allow 1 to {narrow}",
+                self.reduction
+            )
+        } else {
+            return Ok(());
+        };
         Err(Error::Input(format!("prompt method dcp: {problem}")))
     }
 
@@ -133,6 +122,7 @@ impl PromptPlan for DcpConfig {
             dynamic: n,
             renewed: n,
             depth: self.depth,
+            ..Rows::default()
         }
     }
 
@@ -148,6 +138,7 @@ mod tests {
     use super::*;
     use crate::config::PromptConfig;
     use crate::nn::var_builder;
+    use crate::prompt::slots::Slot;
     use crate::prompt::{initialise, load};
     use crate::rng::stream;
 
@@ -232,12 +223,12 @@ mod tests {
                 let prompts = method.tower(case, modality).unwrap();
                 assert_eq!(prompts.prepend.unwrap().dims(), [rows.fixed, d]);
                 assert_eq!(prompts.dynamic.unwrap().query.dims(), [rows.dynamic, d]);
-                assert_eq!(prompts.replace.len(), rows.depth);
-                assert!(prompts.replace[0].is_none());
-                assert_eq!(
-                    prompts.replace[1].as_ref().unwrap().dims(),
-                    [rows.renewed, d]
-                );
+                assert_eq!(prompts.slots.len(), rows.depth);
+                assert!(matches!(prompts.slots[0], Slot::Carry));
+                let Slot::Overwrite(fresh) = &prompts.slots[1] else {
+                    panic!("the second block's correlated rows are missing");
+                };
+                assert_eq!(fresh.dims(), [rows.renewed, d]);
             }
         }
         let [image, text] = method.towers(Case::TextMissing).unwrap();
