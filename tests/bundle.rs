@@ -214,7 +214,10 @@ fn a_bundle_is_the_model_and_always_the_same_bytes() {
         HeadConfig::DplPlus(plus),
     ];
     let plain = heads.map(|head| Trained::new(PromptConfig::None, head, Task::MultiLabel));
-    for trained in [Trained::dcp()].into_iter().chain(plain) {
+    let prompted = crate::gradients::prompts()
+        .into_iter()
+        .map(|prompt| Trained::new(prompt, HeadConfig::Linear, Task::MultiClass));
+    for trained in [Trained::dcp()].into_iter().chain(plain).chain(prompted) {
         let files = trained.encode(Dtype::F32);
         assert_eq!(files, trained.encode(Dtype::F32));
         let ours = predictions(&assemble(&files).unwrap());

@@ -11,7 +11,8 @@ use candle_nn::VarBuilder;
 use shared::case::{Case, Modality};
 use shared::clip::{self, Tokens};
 use shared::config::{
-    ClipConfig, DcpConfig, DplConfig, HeadConfig, ModelConfig, PromptConfig, Task,
+    ClipConfig, DcpConfig, DplConfig, HeadConfig, MapConfig, MapGrowth, MapInit, MapLevel,
+    MapleConfig, ModelConfig, PromptConfig, Task,
 };
 use shared::model::{self, Batch, Model};
 use shared::nn::Tensors;
@@ -20,7 +21,7 @@ use shared::rng::{Rng, below, normal, stream};
 /// Of the gradient's own size along a direction, for f32 against double precision.
 const RELATIVE: f64 = 5e-5;
 /// Of the largest gradient of all tensors: what f32 loses in sums of terms that cancel.
-const OF_LARGEST: f64 = 2e-7;
+const OF_LARGEST: f64 = 4e-7;
 /// Step of the finite differences, in double precision.
 const STEP: f64 = 1e-5;
 const DIRECTIONS: usize = 3;
@@ -64,8 +65,25 @@ pub(crate) fn config(prompt: PromptConfig, head: HeadConfig) -> ModelConfig {
 
 /// Every method, at every block.
 pub(crate) fn prompts() -> Vec<PromptConfig> {
+    let maple = |by_case| MapleConfig {
+        length: 6,
+        depth: 2,
+        by_case,
+    };
+    let map = |level, growth| MapConfig {
+        length: 6,
+        depth: 2,
+        level,
+        growth,
+        init: MapInit::Normal,
+    };
     vec![
         PromptConfig::None,
+        PromptConfig::Maple(maple(false)),
+        PromptConfig::Maple(maple(true)),
+        PromptConfig::Map(map(MapLevel::Input, MapGrowth::Replace)),
+        PromptConfig::Map(map(MapLevel::Input, MapGrowth::Accumulate)),
+        PromptConfig::Map(map(MapLevel::Attention, MapGrowth::Replace)),
         PromptConfig::Dcp(DcpConfig {
             length: 6,
             depth: 2,

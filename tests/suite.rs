@@ -13,5 +13,6 @@ mod head_gradients;
 mod layering;
 mod losses;
 mod preprocess;
+mod prompt_golden;
 mod resume;
 mod skipping;
