@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::axis;
-use super::frame::{Frame, Scale, colour};
+use super::frame::{Frame, INK, Scale, colour};
 use super::same_length;
 
 /// Means of several series over groups.
@@ -56,6 +56,7 @@ impl Bars {
         let share = 1.0 / (self.series.len() as f64 + 0.8);
         let base = 0f64.clamp(y.start, y.end);
         let decimals = if y.end.max(-y.start) < 2.0 { 3 } else { 1 };
+        let ends_of_axis = [-0.5, self.groups.len() as f64 - 0.5];
         frame.draw(|canvas| {
             for (s, (_, values)) in self.series.iter().enumerate() {
                 for (group, &(mean, sd)) in values.iter().enumerate() {
@@ -78,6 +79,9 @@ impl Bars {
                         canvas.note(&format!("{mean:.decimals$}"), (centre, above))?;
                     }
                 }
+            }
+            if y.start < 0.0 && y.end > 0.0 {
+                canvas.path(&ends_of_axis.map(|x| canvas.place(x, 0.0)), INK, 1)?;
             }
             Ok(())
         })
