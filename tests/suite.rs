@@ -12,6 +12,7 @@ mod head_golden;
 mod head_gradients;
 mod layering;
 mod losses;
+mod metrics_golden;
 mod preprocess;
 mod prompt_golden;
 mod resume;

@@ -22,8 +22,8 @@ const PRECISION: &str = "mean_average_precision";
 ///
 /// Multi-class: `accuracy`, `accuracy_top5` (from six classes on), `f1_macro`, `f1_weighted`; micro and by-post F1
 /// would be the accuracy again. Multi-label: `f1_macro`, `f1_micro`, `f1_weighted`, `f1_samples` at probability 0.5.
-/// Both: `auroc` and `mean_average_precision`, which no shift of all logits of a class can change, as means over the
-/// classes that have posts of both kinds.
+/// Both: `auroc` and `mean_average_precision`, which depend on no threshold, as means over the classes that have posts
+/// of both kinds.
 pub fn names(task: Task, classes: usize) -> Vec<&'static str> {
     let own: &[&str] = match task {
         Task::MultiClass if classes > 5 => &[ACCURACY, TOP_FIVE, F1_MACRO, F1_WEIGHTED],
