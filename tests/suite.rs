@@ -7,6 +7,7 @@ mod bundle;
 mod cli;
 mod clip_parity;
 mod dcp_golden;
+mod evaluation;
 mod gradients;
 mod head_golden;
 mod head_gradients;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use candle_core::Device;
+use shared::config::Task;
 
 use crate::data::split::Split;
 use crate::engine::dataset::Dataset;
@@ -33,9 +34,12 @@ pub struct Args {
 pub fn run(args: &Args, device: &Device) -> Result<()> {
     let trained = TrainedRun::open(&args.run, &args.overrides, device)?;
     let classes = Some(trained.config().classes.as_slice());
+    // The threshold of a multi-label task is tuned on the validation posts.
+    let tunes = trained.settings.model.task == Task::MultiLabel && args.split != Split::Val;
+    let splits = [args.split, Split::Val];
     let data = Dataset::open(
         &trained.settings,
-        &[args.split],
+        if tunes { &splits } else { &splits[..1] },
         classes,
         &trained.clip,
         device,
@@ -49,11 +53,7 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&evaluation)?);
         return Ok(());
     }
-    println!(
-        "{}Mixed is the split with {} missing.",
-        evaluation.table(),
-        evaluation.missing
-    );
+    print!("{}{}", evaluation.table(), evaluation.notes());
     for (actual, predicted, posts) in evaluation
         .confusion
         .iter()

@@ -45,11 +45,7 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
         return Ok(());
     }
     let evaluation = session.measure()?;
-    println!(
-        "\n{}Mixed is the split with {} missing.",
-        evaluation.table(),
-        evaluation.missing
-    );
+    print!("\n{}{}", evaluation.table(), evaluation.notes());
     if let Some(best) = state.best {
         println!(
             "The best checkpoint, after step {} of {}, was measured.",

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use candle_core::Device;
+use shared::config::Task;
 use shared::head::means::{ClassMeans, Measure};
 use shared::model::{CaseOutput, Model};
 use shared::nn::Tensors;
@@ -10,8 +11,8 @@ use shared::{Case, Modality, rng};
 use super::dataset::{self, Dataset};
 use super::source::{Sample, Split as Placed};
 use crate::data::split::Split;
-use crate::metrics::Predictions;
-use crate::metrics::evaluation::Evaluation;
+use crate::metrics::evaluation::{Evaluation, Measured};
+use crate::metrics::{Predictions, threshold};
 use crate::settings::Settings;
 
 /// The predictions for a split, in its order.
@@ -27,7 +28,34 @@ pub fn predict(model: &Model, split: &Placed<'_>, batch_size: usize) -> Result<P
     Ok(all)
 }
 
-/// The figures of a split: every post in each case it can appear in, and the mix that `[missing]` simulates.
+/// The predictions for a split: every post in each case it can appear in, and in the mix that `[missing]` simulates.
+///
+/// # Errors
+/// If the data set has no such split, or a post cannot be read.
+pub fn measured(
+    model: &Model,
+    data: &Dataset,
+    split: Split,
+    settings: &Settings,
+) -> Result<Measured> {
+    let (size, source) = (settings.train.batch_size, data.source(split)?);
+    let of_case = |case| {
+        let posts = Placed::all_in_case(source, case);
+        Ok((case, predict(model, &posts, size)?))
+    };
+    Ok(Measured {
+        by_case: Case::ALL.into_iter().map(of_case).collect::<Result<_>>()?,
+        mixed: mixed(model, data, split, settings)?,
+    })
+}
+
+fn mixed(model: &Model, data: &Dataset, split: Split, settings: &Settings) -> Result<Predictions> {
+    let posts = data.simulated(split, &settings.missing, None)?;
+    predict(model, &posts, settings.train.batch_size)
+}
+
+/// The figures of a split: every post in each case it can appear in, and the mix that `[missing]` simulates. If the
+/// data has validation posts open, those of a multi-label task also with the threshold that is best for them.
 ///
 /// # Errors
 /// If the data set has no such split, or a post cannot be read.
@@ -37,29 +65,19 @@ pub fn by_case(
     split: Split,
     settings: &Settings,
 ) -> Result<Evaluation> {
-    let (size, source) = (settings.train.batch_size, data.source(split)?);
-    let mut by_case = Vec::new();
-    for case in Case::ALL {
-        by_case.push((
-            case,
-            predict(model, &Placed::all_in_case(source, case), size)?,
-        ));
-    }
-    let mixed = predict(
-        model,
-        &data.simulated(split, &settings.missing, None)?,
-        size,
-    )?;
+    let measured = measured(model, data, split, settings)?;
+    let (task, classes) = (settings.model.task, data.classes.len());
     let missing = dataset::describe(split, &settings.missing);
-    let classes = data.classes.len();
-    Ok(Evaluation::new(
-        split.name(),
-        missing,
-        &by_case,
-        &mixed,
-        settings.model.task,
-        classes,
-    ))
+    let main = settings.selection().name();
+    let evaluation = Evaluation::new(split.name(), missing, &measured, main, task, classes);
+    if task != Task::MultiLabel || data.source(Split::Val).is_err() {
+        return Ok(evaluation);
+    }
+    let threshold = match split {
+        Split::Val => threshold::tuned(&measured.mixed, classes),
+        _ => threshold::tuned(&mixed(model, data, Split::Val, settings)?, classes),
+    };
+    Ok(evaluation.at_threshold(threshold, &measured, classes))
 }
 
 /// Adds the predictions for one batch, in the batch's order; the logits carry no margin.
