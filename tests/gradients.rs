@@ -301,6 +301,48 @@ fn no_trainable_tensor_is_left_without_a_gradient() {
     }
 }
 
+/// What `docs/method.md` warns of at `init = "one_hot"`: rows that start alike get the same gradient unless the text
+/// tower carries them on. At input level the row of ones is among them, for a norm makes of it what it makes of zeros.
+#[test]
+fn rows_that_start_alike_get_the_same_gradient() {
+    for (level, depth, alike, apart) in [
+        (MapLevel::Input, 2, vec![0, 1, 2, 3, 4, 5], false),
+        (MapLevel::Input, 1, vec![0, 1, 2, 3, 4, 5], true),
+        (MapLevel::Attention, 2, vec![1, 2], false),
+    ] {
+        let map = MapConfig {
+            length: 6,
+            depth,
+            level,
+            growth: MapGrowth::Replace,
+            init: MapInit::OneHot,
+        };
+        let config = config(PromptConfig::Map(map), HeadConfig::Linear);
+        let mut tensors = weights(&config);
+        let fresh = model::initialise(&config, 11, &Device::Cpu).unwrap();
+        let prompts = fresh
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("prompt."));
+        tensors.extend(prompts);
+        let (model, variables) = trainable(&config, &tensors);
+        let posts = batch(&config, &[Case::Complete; 2], DType::F32);
+        let grads = gradients(&total_loss(&model, &posts), &variables);
+        let spread = |name: &str| {
+            let row = |i| grads[name].get(i).unwrap();
+            let first = row(alike[0]);
+            assert!(norm(&first) > 0.0, "{name} has no gradient");
+            let far = |&i: &usize| norm(&(row(i) - &first).unwrap()) / norm(&first);
+            alike[1..].iter().map(far).fold(0.0, f64::max)
+        };
+        for layer in 0..depth {
+            let [image, text] =
+                ["image", "text"].map(|tower| format!("prompt.rows.{tower}.complete.{layer}"));
+            assert!(spread(&image) < 1e-4, "{image}: {}", spread(&image));
+            assert_eq!(spread(&text) > 1e-2, apart, "{text}: {}", spread(&text));
+        }
+    }
+}
+
 /// 5,815,552 without the head at ViT-B/16 (method: trainable set), counted on shapes alone.
 #[test]
 fn trainable_count_at_vit_b_16() {
