@@ -8,6 +8,7 @@ mod cli;
 mod clip_parity;
 mod dcp_golden;
 mod evaluation;
+mod frozen;
 mod gradients;
 mod head_golden;
 mod head_gradients;

@@ -1,6 +1,8 @@
 //! Owns the whole classifier: both towers, prompts and head; batches of mixed cases are split by case, and the tower of
 //! a missing modality is never run.
 
+pub mod pooled;
+
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
@@ -134,9 +136,7 @@ impl Model {
         batch.check()?;
         let mut groups = Vec::new();
         for case in Case::ALL {
-            let rows: Vec<usize> = (0..batch.cases.len())
-                .filter(|&row| batch.cases[row] == case)
-                .collect();
+            let rows = places_of(&batch.cases, case);
             if rows.is_empty() {
                 continue;
             }
@@ -159,7 +159,11 @@ impl Model {
     /// # Errors
     /// As [`Model::features`].
     pub fn forward(&self, batch: &Batch) -> Result<Vec<CaseOutput>> {
-        let groups = self.features(batch)?.into_iter().map(|(rows, features)| {
+        self.outputs(self.features(batch)?)
+    }
+
+    fn outputs(&self, groups: Vec<(Vec<usize>, Features)>) -> Result<Vec<CaseOutput>> {
+        let outputs = groups.into_iter().map(|(rows, features)| {
             let scores = self.head.scores(&features)?;
             Ok(CaseOutput {
                 rows,
@@ -167,7 +171,7 @@ impl Model {
                 scores,
             })
         });
-        groups.collect()
+        outputs.collect()
     }
 
     /// The logits [n, K] of one case's output: what softmax or sigmoid act on.
@@ -201,27 +205,15 @@ impl Batch {
         }
     }
 
-    /// Of the rows that carry one modality, those of one case; none if the case lacks the modality.
-    fn rows_of(&self, case: Case, modality: Modality) -> Option<Rows> {
-        let carriers = self.cases.iter().filter(|case| case.has(modality));
-        let rows: Vec<u32> = carriers
-            .zip(0u32..)
-            .filter(|(of, _)| **of == case)
-            .map(|(_, row)| row)
-            .collect();
-        let all = rows.len() == self.cases.iter().filter(|case| case.has(modality)).count();
-        case.has(modality).then_some(Rows { rows, all })
-    }
-
     fn pixels_of(&self, case: Case) -> Result<Option<Tensor>> {
-        let rows = self.rows_of(case, Modality::Image);
+        let rows = rows_of(&self.cases, case, Modality::Image);
         rows.zip(self.pixels.as_ref())
             .map(|(rows, pixels)| rows.of(pixels))
             .transpose()
     }
 
     fn tokens_of(&self, case: Case) -> Result<Option<Tokens>> {
-        let rows = self.rows_of(case, Modality::Text);
+        let rows = rows_of(&self.cases, case, Modality::Text);
         rows.zip(self.tokens.as_ref())
             .map(|(rows, tokens)| {
                 Ok(Tokens {
@@ -231,6 +223,25 @@ impl Batch {
             })
             .transpose()
     }
+}
+
+/// The places of the posts of one case in a batch.
+fn places_of(cases: &[Case], case: Case) -> Vec<usize> {
+    (0..cases.len())
+        .filter(|&place| cases[place] == case)
+        .collect()
+}
+
+/// Of the rows that carry one modality, those of one case; none if the case lacks the modality.
+fn rows_of(cases: &[Case], case: Case, modality: Modality) -> Option<Rows> {
+    let carriers = cases.iter().filter(|case| case.has(modality));
+    let rows: Vec<u32> = carriers
+        .zip(0u32..)
+        .filter(|(of, _)| **of == case)
+        .map(|(_, row)| row)
+        .collect();
+    let all = rows.len() == cases.iter().filter(|case| case.has(modality)).count();
+    case.has(modality).then_some(Rows { rows, all })
 }
 
 /// A choice of rows, which is often all of them.

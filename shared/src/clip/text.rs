@@ -69,6 +69,22 @@ impl TextTower {
     /// # Errors
     /// If the texts are longer than the context, hold an id beyond the vocabulary, or end behind their last token.
     pub fn forward(&self, tokens: &Tokens, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
+        self.project(&self.pooled(tokens, prompts)?)
+    }
+
+    /// Features [B, D] of pooled tokens [B, d]: the last norm, which may be trained, and the projection.
+    ///
+    /// # Errors
+    /// If the width is not the tower's.
+    pub fn project(&self, pooled: &Tensor) -> Result<Tensor> {
+        self.projection.forward(&self.final_norm.forward(pooled)?)
+    }
+
+    /// The end token after the last block, [B, d]: what [`TextTower::project`] makes features of.
+    ///
+    /// # Errors
+    /// As [`TextTower::forward`].
+    pub fn pooled(&self, tokens: &Tokens, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
         let (batch, length) = tokens.ids.dims2()?;
         let (context, width) = (self.config.max_position_embeddings, self.config.hidden_size);
         if length > context {
@@ -82,7 +98,6 @@ impl TextTower {
             .index_select(&ids, 0)?
             .reshape((batch, length, width))?;
         let x = x.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
-        let x = self.encoder.forward(&x, &tokens.eot, prompts)?;
-        self.projection.forward(&self.final_norm.forward(&x)?)
+        self.encoder.forward(&x, &tokens.eot, prompts)
     }
 }

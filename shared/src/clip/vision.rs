@@ -70,10 +70,25 @@ impl VisionTower {
     /// # Errors
     /// If the pixels are not of the configured size.
     pub fn forward(&self, pixels: &Tensor, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
+        self.project(&self.pooled(pixels, prompts)?)
+    }
+
+    /// The class token after the last block, [B, d]: what [`VisionTower::project`] makes features of.
+    ///
+    /// # Errors
+    /// As [`VisionTower::forward`].
+    pub fn pooled(&self, pixels: &Tensor, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
         let x = self.pre_norm.forward(&self.embed(pixels)?)?;
-        let pooled = first_token(x.dim(0)?, x.device())?;
-        let x = self.encoder.forward(&x, &pooled, prompts)?;
-        self.projection.forward(&self.post_norm.forward(&x)?)
+        let class = first_token(x.dim(0)?, x.device())?;
+        self.encoder.forward(&x, &class, prompts)
+    }
+
+    /// Features [B, D] of pooled tokens [B, d]: the last norm and the projection, which may be trained.
+    ///
+    /// # Errors
+    /// If the width is not the tower's.
+    pub fn project(&self, pooled: &Tensor) -> Result<Tensor> {
+        self.projection.forward(&self.post_norm.forward(pooled)?)
     }
 
     /// Class token and patches with positions, [B, patches + 1, d]. A convolution whose stride is its kernel is a

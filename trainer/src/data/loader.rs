@@ -11,7 +11,7 @@ use shared::preprocess::text::{Encoded, TextTokenizer};
 use shared::{Case, Modality};
 
 use super::record::{self, Post};
-use crate::engine::source::Source;
+use crate::engine::source::{Input, Source};
 
 /// Bytes of preprocessed pictures that are kept in memory unless told otherwise.
 pub const CACHE: usize = 2 << 30;
@@ -87,29 +87,11 @@ impl Loader {
         self.pixels.is_some()
     }
 
-    fn pixels(&self, post: usize) -> Result<Vec<f32>> {
-        let found = match &self.pixels {
-            Some(pixels) => pixels[post].clone(),
-            None => pixels(&self.posts[post], &self.images)?,
-        };
-        found.with_context(|| format!("{} has no image to give", place(&self.posts[post])))
-    }
-}
-
-impl Source for Loader {
-    fn len(&self) -> usize {
-        self.posts.len()
-    }
-
-    fn case(&self, post: usize) -> Case {
-        self.cases[post]
-    }
-
-    fn classes(&self, post: usize) -> &[usize] {
-        &self.classes[post]
-    }
-
-    fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Batch> {
+    /// Pixels and tokens of these posts; post `posts[i]` is to appear in case `cases[i]`.
+    ///
+    /// # Errors
+    /// If a post lacks what its case has, or a picture cannot be read.
+    pub fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Batch> {
         let with = |modality: Modality| -> Vec<usize> {
             let pairs = posts.iter().zip(cases);
             pairs
@@ -138,6 +120,32 @@ impl Source for Loader {
                 .then(|| self.tokenizer.batch(&tokens, context, &self.device))
                 .transpose()?,
         })
+    }
+
+    fn pixels(&self, post: usize) -> Result<Vec<f32>> {
+        let found = match &self.pixels {
+            Some(pixels) => pixels[post].clone(),
+            None => pixels(&self.posts[post], &self.images)?,
+        };
+        found.with_context(|| format!("{} has no image to give", place(&self.posts[post])))
+    }
+}
+
+impl Source for Loader {
+    fn len(&self) -> usize {
+        self.posts.len()
+    }
+
+    fn case(&self, post: usize) -> Case {
+        self.cases[post]
+    }
+
+    fn classes(&self, post: usize) -> &[usize] {
+        &self.classes[post]
+    }
+
+    fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Input> {
+        Ok(Input::Posts(self.batch(posts, cases)?))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::settings::Settings;
 pub fn predict(model: &Model, split: &Placed<'_>, batch_size: usize) -> Result<Predictions> {
     let mut all = Predictions::default();
     for_each_batch(split, batch_size, |sample| {
-        let outputs = model.forward(&sample.batch)?;
+        let outputs = sample.batch.forward(model)?;
         append(&mut all, model, &outputs, &sample)
     })?;
     Ok(all)
@@ -97,7 +97,7 @@ pub fn append(
             rows[row] = logits;
         }
     }
-    for ((case, logits), classes) in sample.batch.cases.iter().zip(rows).zip(&sample.classes) {
+    for ((case, logits), classes) in sample.batch.cases().iter().zip(rows).zip(&sample.classes) {
         all.push(*case, logits, classes.clone());
     }
     Ok(())
@@ -118,7 +118,7 @@ pub fn measure(
     let config = model.config();
     let mut means = ClassMeans::new(config.clip.projection_dim, config.classes.len());
     for_each_batch(split, batch_size, |sample| {
-        for (rows, features) in model.features(&sample.batch)? {
+        for (rows, features) in sample.batch.features(model)? {
             let classes: Vec<Vec<usize>> = rows
                 .iter()
                 .map(|&row| sample.classes[row].clone())

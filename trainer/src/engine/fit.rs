@@ -216,7 +216,7 @@ impl<'a> Fit<'a> {
         let mut values = Values::new();
         for sample in ahead.next()? {
             let targets = sample.targets(classes, &self.device)?;
-            let outputs = model.forward(&sample.batch)?;
+            let outputs = sample.batch.forward(model)?;
             let progress = self.schedule.progress(step);
             let loss = self
                 .objective

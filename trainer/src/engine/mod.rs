@@ -11,6 +11,7 @@ pub mod dataset;
 pub mod device;
 pub mod evaluate;
 pub mod fit;
+pub mod frozen;
 pub mod interrupt;
 pub mod order;
 pub mod parameters;

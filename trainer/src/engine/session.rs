@@ -4,13 +4,15 @@ use std::path::Path;
 
 use anyhow::Result;
 use candle_core::Device;
-use shared::config::ModelConfig;
+use shared::config::{ModelConfig, PromptConfig};
 use shared::head;
 
 use super::assembly::Assembly;
 use super::dataset::{self, Dataset};
 use super::fit::{Fit, LAST, State};
+use super::frozen::FrozenSource;
 use super::run::{self, TrainedRun};
+use super::source::Split as Placed;
 use super::{atomic, checkpoint, evaluate};
 use crate::clip_folder::{self, ClipFolder};
 use crate::data::split::Split;
@@ -82,6 +84,11 @@ impl<'a> Session<'a> {
         let (train, val) = (simulated(Split::Train)?, simulated(Split::Val)?);
         let missing = dataset::describe(Split::Train, &settings.missing);
         let (posts, held_out) = (train.posts.len(), val.posts.len());
+        let frozen = self.frozen(&train, &val)?;
+        let (train, val) = match &frozen {
+            None => (train, val),
+            Some([own, held_out]) => (train.from(own), val.from(held_out)),
+        };
         let classes = self.data.classes.len();
         reporter.note(format!(
             "{posts} train and {held_out} val posts, {classes} classes; missing: {missing}"
@@ -105,6 +112,15 @@ impl<'a> Session<'a> {
         reporter.keep(&dir.join("metrics.jsonl"), fit.state().step)?;
         let finished = fit.run(&mut reporter, stop)?;
         Ok((fit.state().clone(), finished))
+    }
+
+    /// Both splits with their towers run beforehand, if nothing in the towers is trained.
+    fn frozen(&self, train: &Placed<'_>, val: &Placed<'_>) -> Result<Option<[FrozenSource; 2]>> {
+        if self.settings.model.prompt != PromptConfig::None {
+            return Ok(None);
+        }
+        let of = |split: &Placed<'_>| FrozenSource::new(split.source, &self.assembly.model);
+        Ok(Some([of(train)?, of(val)?]))
     }
 
     /// Measures the best checkpoint on the validation split by case, and saves the figures as `val.json`.

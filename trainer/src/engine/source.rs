@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
-use shared::model::Batch;
+use shared::model::pooled::PooledBatch;
+use shared::model::{Batch, CaseOutput, Features, Model};
 use shared::{Case, Modality, rng};
 
 /// The posts of one split. Implementations are shared with a thread that prepares batches ahead.
@@ -25,7 +26,48 @@ pub trait Source: Sync {
     ///
     /// # Errors
     /// If a picture cannot be read; the message names it.
-    fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Batch>;
+    fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Input>;
+}
+
+/// What the model is given.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Pixels and tokens.
+    Posts(Batch),
+    /// What the frozen towers made of them beforehand.
+    Pooled(PooledBatch),
+}
+
+impl Input {
+    /// The case of each post.
+    pub fn cases(&self) -> &[Case] {
+        match self {
+            Self::Posts(batch) => &batch.cases,
+            Self::Pooled(batch) => &batch.cases,
+        }
+    }
+
+    /// Features and scores, case by case.
+    ///
+    /// # Errors
+    /// If the input does not fit the model.
+    pub fn forward(&self, model: &Model) -> Result<Vec<CaseOutput>> {
+        Ok(match self {
+            Self::Posts(batch) => model.forward(batch)?,
+            Self::Pooled(batch) => model.forward_pooled(batch)?,
+        })
+    }
+
+    /// Features alone, case by case, with the places of the posts they belong to.
+    ///
+    /// # Errors
+    /// If the input does not fit the model.
+    pub fn features(&self, model: &Model) -> Result<Vec<(Vec<usize>, Features)>> {
+        Ok(match self {
+            Self::Posts(batch) => model.features(batch)?,
+            Self::Pooled(batch) => model.features_of_pooled(batch)?,
+        })
+    }
 }
 
 /// Posts of a source, each with the case it appears in for a whole run.
@@ -43,7 +85,7 @@ pub struct Split<'a> {
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// The model's input.
-    pub batch: Batch,
+    pub batch: Input,
     /// The posts' classes.
     pub classes: Vec<Vec<usize>>,
 }
@@ -91,6 +133,16 @@ impl<'a> Split<'a> {
                 .map(|post| (post, case))
                 .collect(),
             redraw: None,
+        }
+    }
+
+    /// The same posts in the same cases, given by another source of them.
+    #[must_use]
+    pub fn from<'b>(&self, source: &'b dyn Source) -> Split<'b> {
+        Split {
+            source,
+            posts: self.posts.clone(),
+            redraw: self.redraw,
         }
     }
 
