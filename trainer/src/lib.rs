@@ -6,6 +6,7 @@ pub mod data;
 pub mod engine;
 pub mod loss;
 pub mod metrics;
+pub mod paper;
 pub mod pretrain;
 pub mod report;
 pub mod settings;

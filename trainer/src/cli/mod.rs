@@ -8,6 +8,7 @@ pub mod embed;
 mod environment;
 pub mod eval;
 pub mod export;
+pub mod paper;
 pub mod predict;
 pub mod pretrain;
 pub mod tokenize;
@@ -45,6 +46,7 @@ enum Command {
     Embed(embed::EmbedArgs),
     Tokenize(tokenize::TokenizeArgs),
     Data(data::DataCommand),
+    Paper(paper::Args),
     Doctor(doctor::Args),
 }
 
@@ -76,6 +78,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Embed(args) => embed::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Data(command) => data::run(&command),
+        Command::Paper(args) => paper::run(&args, &device()?),
         Command::Doctor(args) => doctor::run(&args),
     }
 }

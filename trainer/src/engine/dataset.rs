@@ -6,7 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use shared::config::Task;
+use shared::model::Model;
 
+use super::frozen::FrozenSource;
 use super::source::{Source, Split as Placed};
 use crate::clip_folder::ClipFolder;
 use crate::data::loader::{CACHE, Loader};
@@ -22,7 +24,7 @@ const SYNTHETIC: [usize; 3] = [96, 36, 36];
 pub struct Dataset {
     /// The classes' names, in the order of the logits.
     pub classes: Vec<String>,
-    splits: BTreeMap<Split, Loader>,
+    splits: BTreeMap<Split, Box<dyn Source>>,
 }
 
 impl Dataset {
@@ -69,12 +71,26 @@ impl Dataset {
         for &split in which {
             let own = record::of_split(&posts, split, settings.data.limit);
             let (images, tokenizer) = (&clip.preprocessor, &clip.tokenizer);
-            splits.insert(
-                split,
-                Loader::new(own, &classes, images, tokenizer, device, CACHE)?,
-            );
+            let loader = Loader::new(own, &classes, images, tokenizer, device, CACHE)?;
+            splits.insert(split, Box::new(loader) as Box<dyn Source>);
         }
         Ok(Self { classes, splits })
+    }
+
+    /// The same posts with their towers run beforehand ([`FrozenSource`]).
+    ///
+    /// # Errors
+    /// If the model has prompts, or a post cannot be read.
+    pub fn frozen(&self, model: &Model) -> Result<Self> {
+        let mut splits = BTreeMap::new();
+        for (&split, source) in &self.splits {
+            let frozen = FrozenSource::new(source.as_ref(), model)?;
+            splits.insert(split, Box::new(frozen) as Box<dyn Source>);
+        }
+        Ok(Self {
+            classes: self.classes.clone(),
+            splits,
+        })
     }
 
     /// The posts of a split.
@@ -83,9 +99,10 @@ impl Dataset {
     /// If the data set has no such split.
     pub fn source(&self, split: Split) -> Result<&dyn Source> {
         let found = self.splits.get(&split).filter(|source| !source.is_empty());
-        Ok(found.with_context(|| {
+        let found = found.with_context(|| {
             format!("the data set has no posts for the split {:?}", split.name())
-        })?)
+        })?;
+        Ok(found.as_ref())
     }
 
     /// A split with the cases that `[missing]` simulates. With a run folder, the table is kept there.

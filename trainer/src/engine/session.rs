@@ -1,18 +1,18 @@
 //! Owns a whole training session: opens CLIP and data, makes or reopens the run folder, trains, and measures the best.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 use candle_core::Device;
 use shared::config::{ModelConfig, PromptConfig};
 use shared::head;
+use shared::model::Model;
 
 use super::assembly::Assembly;
 use super::dataset::{self, Dataset};
 use super::fit::{Fit, LAST, State};
-use super::frozen::FrozenSource;
 use super::run::{self, TrainedRun};
-use super::source::Split as Placed;
 use super::{atomic, checkpoint, evaluate};
 use crate::clip_folder::{self, ClipFolder};
 use crate::data::split::Split;
@@ -26,7 +26,7 @@ pub struct Session<'a> {
     dir: &'a Path,
     device: &'a Device,
     clip: ClipFolder,
-    data: Dataset,
+    data: Arc<Dataset>,
     assembly: Assembly,
 }
 
@@ -38,6 +38,20 @@ impl<'a> Session<'a> {
     pub fn open(settings: &'a Settings, dir: &'a Path, device: &'a Device) -> Result<Self> {
         let clip = clip_folder::load(&settings.model.clip, device)?;
         let data = Dataset::open(settings, &[Split::Train, Split::Val], None, &clip, device)?;
+        Self::with(settings, dir, device, clip, Arc::new(data))
+    }
+
+    /// A session on a CLIP and data that are open already: what the settings name.
+    ///
+    /// # Errors
+    /// If the model is impossible.
+    pub fn with(
+        settings: &'a Settings,
+        dir: &'a Path,
+        device: &'a Device,
+        clip: ClipFolder,
+        data: Arc<Dataset>,
+    ) -> Result<Self> {
         let config = ModelConfig {
             clip: clip.config.clone(),
             prompt: settings.model.prompt.clone(),
@@ -54,6 +68,17 @@ impl<'a> Session<'a> {
             clip,
             data,
             assembly,
+        })
+    }
+
+    /// The data with the towers run beforehand, if nothing in the towers is trained; else the data as they are.
+    ///
+    /// # Errors
+    /// If a post cannot be read.
+    pub fn settled(&self) -> Result<Arc<Dataset>> {
+        Ok(match self.settings.model.prompt {
+            PromptConfig::None => Arc::new(self.data.frozen(&self.assembly.model)?),
+            _ => Arc::clone(&self.data),
         })
     }
 
@@ -80,15 +105,11 @@ impl<'a> Session<'a> {
         }
         atomic::sweep(dir)?;
         log::to_run(dir)?;
-        let simulated = |split| self.data.simulated(split, &settings.missing, Some(dir));
+        let data = self.settled()?;
+        let simulated = |split| data.simulated(split, &settings.missing, Some(dir));
         let (train, val) = (simulated(Split::Train)?, simulated(Split::Val)?);
         let missing = dataset::describe(Split::Train, &settings.missing);
         let (posts, held_out) = (train.posts.len(), val.posts.len());
-        let frozen = self.frozen(&train, &val)?;
-        let (train, val) = match &frozen {
-            None => (train, val),
-            Some([own, held_out]) => (train.from(own), val.from(held_out)),
-        };
         let classes = self.data.classes.len();
         reporter.note(format!(
             "{posts} train and {held_out} val posts, {classes} classes; missing: {missing}"
@@ -114,13 +135,21 @@ impl<'a> Session<'a> {
         Ok((fit.state().clone(), finished))
     }
 
-    /// Both splits with their towers run beforehand, if nothing in the towers is trained.
-    fn frozen(&self, train: &Placed<'_>, val: &Placed<'_>) -> Result<Option<[FrozenSource; 2]>> {
-        if self.settings.model.prompt != PromptConfig::None {
-            return Ok(None);
-        }
-        let of = |split: &Placed<'_>| FrozenSource::new(split.source, &self.assembly.model);
-        Ok(Some([of(train)?, of(val)?]))
+    /// The best checkpoint's model.
+    ///
+    /// # Errors
+    /// If there is no checkpoint.
+    pub fn best(&self) -> Result<Model> {
+        self.trained()?.model(self.device)
+    }
+
+    fn trained(&self) -> Result<TrainedRun> {
+        TrainedRun::open_with(
+            self.dir,
+            self.settings.clone(),
+            self.clip.clone(),
+            self.device,
+        )
     }
 
     /// Measures the best checkpoint on the validation split by case, and saves the figures as `val.json`.
@@ -128,12 +157,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// If there is no checkpoint, or the figures cannot be saved.
     pub fn measure(&self) -> Result<Evaluation> {
-        let trained = TrainedRun::open_with(
-            self.dir,
-            self.settings.clone(),
-            self.clip.clone(),
-            self.device,
-        )?;
+        let trained = self.trained()?;
         let model = trained.model(self.device)?;
         let evaluation = evaluate::by_case(&model, &self.data, Split::Val, self.settings)?;
         trained.save(&evaluation)?;
