@@ -7,7 +7,6 @@ pub mod cell;
 pub mod charts;
 pub mod efficiency;
 pub mod estimate;
-pub mod efficiency;
 pub mod known;
 pub mod outcome;
 pub mod pages;
