@@ -1,4 +1,4 @@
-//! Owns the optimiser: AdamW with named moments that are saved and restored with the checkpoint.
+//! Owns the optimiser: AdamW, or Adam, with named moments that are saved and restored with the checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,39 @@ use shared::nn::Tensors;
 
 use super::parameters::Parameters;
 
+/// Where the weight decay acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// On the value, after the update (decoupled): what the code of MAP and DCP does.
+    #[default]
+    AdamW,
+    /// On the gradient, before the moments (L2): what the papers' word "Adam" means. Adaptive steps hardly tell how
+    /// large a gradient is, so the same decay pulls small gradients' parameters to 0 much harder.
+    Adam,
+}
+
+impl Kind {
+    /// For serde: left out of a file when it is the default, so that older runs and cells stay what they are.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The settings of AdamW; the defaults are those of DCP's recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamWSettings {
+    /// `adamw` or `adam`.
+    #[serde(skip_serializing_if = "Kind::is_default")]
+    pub kind: Kind,
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment, before its bias correction.
+    /// Added to the root of the second moment: before its bias correction for AdamW, after it for Adam.
     pub eps: f64,
-    /// Decoupled weight decay.
+    /// Weight decay, decoupled or in the gradient.
     pub weight_decay: f64,
     /// If given, gradients are scaled down so that their global norm is at most this.
     pub clip_norm: Option<f64>,
@@ -28,6 +50,7 @@ pub struct AdamWSettings {
 impl Default for AdamWSettings {
     fn default() -> Self {
         Self {
+            kind: Kind::AdamW,
             beta1: 0.9,
             beta2: 0.98,
             eps: 1e-8,
@@ -46,7 +69,8 @@ struct Moments {
 }
 
 /// AdamW as Hugging Face transformers 4.2.1 computes it: bias-corrected, and the decay is applied after the update,
-/// with the new value: `p -= rate * weight_decay * p`.
+/// with the new value: `p -= rate * weight_decay * p`. With [`Kind::Adam`] it is Adam as PyTorch computes it:
+/// `weight_decay * p` is added to the gradient, after clipping.
 ///
 /// A parameter without a gradient in a step is skipped, its moments and its own step count too.
 pub struct AdamW {
@@ -200,20 +224,20 @@ fn update(
         1.0 - settings.beta2.powf(steps),
     );
     let size = (rate * correct2.sqrt() / correct1) as f32;
-    let shrink = if moments.decays {
-        (rate * settings.weight_decay) as f32
+    let decay = if moments.decays {
+        settings.weight_decay
     } else {
         0.0
     };
-    let (beta1, beta2, eps) = (
-        settings.beta1 as f32,
-        settings.beta2 as f32,
-        settings.eps as f32,
-    );
+    let (shrink, pull, eps) = match settings.kind {
+        Kind::AdamW => ((rate * decay) as f32, 0.0, settings.eps),
+        Kind::Adam => (0.0, decay as f32, settings.eps * correct2.sqrt()),
+    };
+    let (beta1, beta2, eps) = (settings.beta1 as f32, settings.beta2 as f32, eps as f32);
     let (rest1, rest2) = ((1.0 - settings.beta1) as f32, (1.0 - settings.beta2) as f32);
     let both = moments.first.iter_mut().zip(&mut moments.second);
     for ((value, gradient), (first, second)) in values.iter_mut().zip(gradient).zip(both) {
-        let g = gradient * scale;
+        let g = gradient * scale + pull * *value;
         *first = beta1 * *first + rest1 * g;
         *second = beta2 * *second + rest2 * g * g;
         *value -= size * *first / (second.sqrt() + eps);
@@ -276,6 +300,53 @@ mod tests {
             .step(&parameters, &gradient("p", -0.2), 0.01)
             .unwrap();
         assert!((value(&parameters, "p") - 0.986_136_595_481_580_4).abs() < 1e-6);
+    }
+
+    /// Three steps of `torch.optim.Adam(lr=0.01, betas=(0.9, 0.98), weight_decay=0.02)` on 1.0, in double precision.
+    #[test]
+    fn adam_is_pytorchs() {
+        let settings: AdamWSettings = toml::from_str("kind = \"adam\"").unwrap();
+        let parameters = one_parameter("p");
+        let mut optimiser = AdamW::new(&parameters, settings, |_| true);
+        for (given, expected) in [
+            (0.5, 0.990_000_000_192_307_7),
+            (-0.2, 0.986_092_018_355_448_4),
+            (0.001, 0.982_816_036_870_412),
+        ] {
+            optimiser
+                .step(&parameters, &gradient("p", given), 0.01)
+                .unwrap();
+            assert!((value(&parameters, "p") - expected).abs() < 1e-6);
+        }
+    }
+
+    /// What is not decayed by name has no pull in its gradient either: without a gradient to speak of, it stays.
+    #[test]
+    fn adam_leaves_what_is_not_decayed() {
+        let settings = AdamWSettings {
+            kind: Kind::Adam,
+            ..Default::default()
+        };
+        for (decays, expected) in [(true, 0.99), (false, 1.0)] {
+            let parameters = one_parameter("p");
+            let mut optimiser = AdamW::new(&parameters, settings, |_| decays);
+            optimiser
+                .step(&parameters, &gradient("p", 0.0), 0.01)
+                .unwrap();
+            assert!((value(&parameters, "p") - expected).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_default_kind_is_not_written() {
+        let text = toml::to_string(&AdamWSettings::default()).unwrap();
+        assert!(!text.contains("kind"), "{text}");
+        let adam = AdamWSettings {
+            kind: Kind::Adam,
+            ..Default::default()
+        };
+        let text = toml::to_string(&adam).unwrap();
+        assert_eq!(toml::from_str::<AdamWSettings>(&text).unwrap(), adam);
     }
 
     #[test]
