@@ -104,8 +104,8 @@ pub fn study(sources: &Sources<'_>, page: Option<&Path>) -> Result<()> {
     write(&folder.join("cells.csv"), &records.to_csv()?)?;
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or("results");
     let study = study::Study::new(sources.plan, &records);
-    for drawing in study.drawings() {
+    for drawing in study.drawings()? {
         drawing.write(&folder, &write)?;
     }
-    write(&page, &study.markdown(name))
+    write(&page, &study.markdown(name)?)
 }
