@@ -15,6 +15,7 @@ mod head_gradients;
 mod layering;
 mod losses;
 mod metrics_golden;
+mod paper;
 mod preprocess;
 mod prompt_golden;
 mod resume;
