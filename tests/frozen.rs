@@ -39,7 +39,9 @@ fn pooled_posts_give_the_same_logits_and_gradients_in_every_case() {
     let clip = clip_folder::load(folder.path(), &Device::Cpu).unwrap();
     let data = Dataset::open(&settings, &[Split::Train], None, &clip, &Device::Cpu).unwrap();
     let assembly = model(&settings, &data, &clip);
-    let posts = data.simulated(Split::Train, &settings.missing, None).unwrap();
+    let posts = data
+        .simulated(Split::Train, &settings.missing, None)
+        .unwrap();
     let frozen = FrozenSource::new(posts.source, &assembly.model).unwrap();
     let pooled = posts.from(&frozen);
     assert_eq!(posts.cases().len(), 3);
@@ -68,7 +70,14 @@ fn pooled_posts_give_the_same_logits_and_gradients_in_every_case() {
     let (from_posts, from_pooled) = (gradients(&posts), gradients(&pooled));
     assert_eq!(from_posts.len(), from_pooled.len());
     assert!(from_posts.contains_key("visual_projection.weight"));
-    let size = |x: &Tensor| x.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+    let size = |x: &Tensor| {
+        x.abs()
+            .unwrap()
+            .max_all()
+            .unwrap()
+            .to_scalar::<f32>()
+            .unwrap()
+    };
     for (name, gradient) in &from_posts {
         let difference = size(&(gradient - &from_pooled[name]).unwrap());
         assert!(difference <= 1e-4 * size(gradient), "{name}: {difference}");
@@ -88,5 +97,8 @@ fn a_model_with_prompts_cannot_be_frozen() {
     let assembly = model(&settings, &data, &clip);
     let source = data.source(Split::Val).unwrap();
     let error = FrozenSource::new(source, &assembly.model).err().unwrap();
-    assert!(format!("{error:#}").contains("without prompts"), "{error:#}");
+    assert!(
+        format!("{error:#}").contains("without prompts"),
+        "{error:#}"
+    );
 }

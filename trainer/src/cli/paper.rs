@@ -94,9 +94,14 @@ pub struct Args {
 pub fn run(args: &Args, device: &Device) -> Result<()> {
     let plan = plan(args)?;
     let mut cells = plan.cells(&args.seeds)?;
-    cells.retain(|cell| args.only.is_empty() || args.only.iter().any(|part| cell.name().contains(part)));
+    cells.retain(|cell| {
+        args.only.is_empty() || args.only.iter().any(|part| cell.name().contains(part))
+    });
     if cells.is_empty() {
-        bail!("no cell's name has {} in it; --dry-run lists them", args.only.join(" or "));
+        bail!(
+            "no cell's name has {} in it; --dry-run lists them",
+            args.only.join(" or ")
+        );
     }
     if args.dry_run {
         return dry_run(args, &plan, &cells, device);
@@ -117,7 +122,9 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
         lists: args.figures.iter().map(PathBuf::as_path).collect(),
     };
     match args.what {
-        What::Table1 | What::Table2 | What::Table3 => pages::table(&sources, experiment(args.what)?),
+        What::Table1 | What::Table2 | What::Table3 => {
+            pages::table(&sources, experiment(args.what)?)
+        }
         What::Fig6 => pages::rates(&sources),
         What::Fig7 => pages::simulations(&sources),
         What::Study | What::Fig5 => pages::study(&sources, args.page.as_deref()),
@@ -147,13 +154,15 @@ fn plan(args: &Args) -> Result<Plan> {
         .context("no CLIP: give --clip DIR, a Hugging Face folder such as that of openai/clip-vit-base-patch16")?;
     let mut data: Vec<(String, &Path)> = Vec::new();
     for pair in &args.data {
-        let (name, folder) = pair
-            .split_once('=')
-            .with_context(|| format!("--data {pair}: give NAME=DIR, such as food101=/data/food101"))?;
+        let (name, folder) = pair.split_once('=').with_context(|| {
+            format!("--data {pair}: give NAME=DIR, such as food101=/data/food101")
+        })?;
         data.push((name.to_owned(), Path::new(folder)));
     }
     if data.is_empty() {
-        bail!("no data set: give --data NAME=DIR at least once, such as --data mm-imdb=/data/mmimdb");
+        bail!(
+            "no data set: give --data NAME=DIR at least once, such as --data mm-imdb=/data/mmimdb"
+        );
     }
     known::plan(experiment, &data, clip, args.preset)
 }
@@ -161,7 +170,11 @@ fn plan(args: &Args) -> Result<Plan> {
 /// Runs the cells; false if it was interrupted.
 fn train(args: &Args, plan: &Plan, cells: &[Cell], device: &Device) -> Result<bool> {
     interrupt::listen()?;
-    let mut helpers = if args.worker { Vec::new() } else { start_workers(args)? };
+    let mut helpers = if args.worker {
+        Vec::new()
+    } else {
+        start_workers(args)?
+    };
     let mut runner = Runner::new(plan, &args.out, &args.overrides, device);
     // What another process was at, and did not finish, is looked for once more when all processes have ended.
     for last in [false, true] {
@@ -186,7 +199,14 @@ fn train(args: &Args, plan: &Plan, cells: &[Cell], device: &Device) -> Result<bo
 }
 
 /// A line about a cell that was finished now.
-fn say(args: &Args, plan: &Plan, cell: &Cell, number: usize, all: usize, start: Instant) -> Result<()> {
+fn say(
+    args: &Args,
+    plan: &Plan,
+    cell: &Cell,
+    number: usize,
+    all: usize,
+    start: Instant,
+) -> Result<()> {
     let metric = &plan.data_set(&cell.data)?.metric;
     let record = Record::of(cell, &Outcome::load(&Runner::outcome(&args.out, cell))?)?;
     let value = record.figures.get(metric).copied().unwrap_or(f64::NAN);
@@ -224,6 +244,10 @@ fn dry_run(args: &Args, plan: &Plan, cells: &[Cell], device: &Device) -> Result<
             left.push(cell.clone());
         }
     }
-    println!("\n{} cells, {} of them finished", cells.len(), cells.len() - left.len());
+    println!(
+        "\n{} cells, {} of them finished",
+        cells.len(),
+        cells.len() - left.len()
+    );
     estimate::print(plan, &left, &args.overrides, args.steps, args.jobs, device)
 }

@@ -80,7 +80,10 @@ impl Side {
 
     /// The rows of those of `posts` that appear in a case with this modality.
     fn of(&self, posts: &[usize], cases: &[Case], modality: Modality) -> Result<Option<Tensor>> {
-        let wanted = posts.iter().zip(cases).filter(|(_, case)| case.has(modality));
+        let wanted = posts
+            .iter()
+            .zip(cases)
+            .filter(|(_, case)| case.has(modality));
         let rows: Vec<u32> = wanted
             .map(|(&post, _)| {
                 self.row_of[post]

@@ -1,7 +1,7 @@
 //! Owns a whole training session: opens CLIP and data, makes or reopens the run folder, trains, and measures the best.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use anyhow::Result;
 use candle_core::Device;
@@ -26,7 +26,7 @@ pub struct Session<'a> {
     dir: &'a Path,
     device: &'a Device,
     clip: ClipFolder,
-    data: Arc<Dataset>,
+    data: Rc<Dataset>,
     assembly: Assembly,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Session<'a> {
     pub fn open(settings: &'a Settings, dir: &'a Path, device: &'a Device) -> Result<Self> {
         let clip = clip_folder::load(&settings.model.clip, device)?;
         let data = Dataset::open(settings, &[Split::Train, Split::Val], None, &clip, device)?;
-        Self::with(settings, dir, device, clip, Arc::new(data))
+        Self::with(settings, dir, device, clip, Rc::new(data))
     }
 
     /// A session on a CLIP and data that are open already: what the settings name.
@@ -50,7 +50,7 @@ impl<'a> Session<'a> {
         dir: &'a Path,
         device: &'a Device,
         clip: ClipFolder,
-        data: Arc<Dataset>,
+        data: Rc<Dataset>,
     ) -> Result<Self> {
         let config = ModelConfig {
             clip: clip.config.clone(),
@@ -75,10 +75,10 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// If a post cannot be read.
-    pub fn settled(&self) -> Result<Arc<Dataset>> {
+    pub fn settled(&self) -> Result<Rc<Dataset>> {
         Ok(match self.settings.model.prompt {
-            PromptConfig::None => Arc::new(self.data.frozen(&self.assembly.model)?),
-            _ => Arc::clone(&self.data),
+            PromptConfig::None => Rc::new(self.data.frozen(&self.assembly.model)?),
+            _ => Rc::clone(&self.data),
         })
     }
 

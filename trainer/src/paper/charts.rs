@@ -39,7 +39,11 @@ impl Drawing {
 }
 
 /// The finished cells of one data set, prompt and head in one setting, one for each seed.
-fn outcomes(cells: &[Cell], out: &Path, like: &dyn Fn(&Cell) -> bool) -> Result<Vec<(Cell, Outcome)>> {
+fn outcomes(
+    cells: &[Cell],
+    out: &Path,
+    like: &dyn Fn(&Cell) -> bool,
+) -> Result<Vec<(Cell, Outcome)>> {
     let wanted = cells.iter().filter(|cell| like(cell));
     let finished = wanted
         .map(|cell| (cell, Runner::outcome(out, cell)))
@@ -112,7 +116,10 @@ pub fn rates(plan: &Plan, cells: &[Cell], out: &Path) -> Result<Vec<Drawing>> {
                     continue;
                 }
                 let lines = Lines {
-                    title: format!("{}, {}, trained with {trained} % missing", data.title, prompt.title),
+                    title: format!(
+                        "{}, {}, trained with {trained} % missing",
+                        data.title, prompt.title
+                    ),
                     x_label: "incomplete test posts, %".into(),
                     y_label: format!("{}, %", data.metric),
                     series,
@@ -174,9 +181,15 @@ pub fn simulations(plan: &Plan, cells: &[Cell], out: &Path) -> Result<Vec<Drawin
                 continue;
             }
             let drawn = Boxes {
-                title: format!("{}, {}: ten simulations of the test posts", data.title, prompt.title),
+                title: format!(
+                    "{}, {}: ten simulations of the test posts",
+                    data.title, prompt.title
+                ),
                 y_label: format!("{}, %", data.metric),
-                groups: groups.iter().map(|setting| format!("{setting} %")).collect(),
+                groups: groups
+                    .iter()
+                    .map(|setting| format!("{setting} %"))
+                    .collect(),
                 series,
             };
             drawings.push(Drawing {

@@ -116,7 +116,11 @@ impl Bench {
         let model = &self.assembly.model;
         let classes = model.config().classes.len();
         let task = self.settings.model.task;
-        let objective = Objective::new(task, self.settings.loss.clone(), sample.batch.cases().to_vec());
+        let objective = Objective::new(
+            task,
+            self.settings.loss.clone(),
+            sample.batch.cases().to_vec(),
+        );
         let mut optimiser = AdamW::new(
             &self.assembly.parameters,
             self.settings.train.optimiser,
@@ -151,7 +155,13 @@ impl Bench {
     }
 }
 
-fn draw(plan: &Plan, data: &DataSet, benches: &[Bench], what: &str, place: usize) -> Result<Drawing> {
+fn draw(
+    plan: &Plan,
+    data: &DataSet,
+    benches: &[Bench],
+    what: &str,
+    place: usize,
+) -> Result<Drawing> {
     let mut csv = String::from("prompt,head,runs,mean,sd\n");
     let mut series = Vec::new();
     for head in &plan.heads {
@@ -173,7 +183,11 @@ fn draw(plan: &Plan, data: &DataSet, benches: &[Bench], what: &str, place: usize
     let bars = Bars {
         title: format!("{}: {what}, mean of {RUNS} runs", data.title),
         y_label: "seconds a step".into(),
-        groups: plan.prompts.iter().map(|prompt| prompt.title.clone()).collect(),
+        groups: plan
+            .prompts
+            .iter()
+            .map(|prompt| prompt.title.clone())
+            .collect(),
         series,
     };
     Ok(Drawing {

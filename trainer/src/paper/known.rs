@@ -97,7 +97,13 @@ pub fn data_set(name: &str, folder: &Path, clip: &Path) -> Result<DataSet> {
             &["model.task=multi_label", "loss.margin=[0.1, 0.1, 0.1]"],
         ),
         "food101" => ("UPMC Food-101", "food101", "accuracy", 0.2, &multi_class),
-        "hateful-memes" => ("Hateful Memes", "hateful_memes", "auroc", 0.11, &multi_class),
+        "hateful-memes" => (
+            "Hateful Memes",
+            "hateful_memes",
+            "auroc",
+            0.11,
+            &multi_class,
+        ),
         other => bail!(
             "the paper has no data set {other:?}; it has mm-imdb, food101 and hateful-memes (--data NAME=FOLDER); for \
              others write a plan (docs/paper.md)"

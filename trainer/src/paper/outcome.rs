@@ -65,7 +65,13 @@ pub struct Outcome {
 
 impl Header {
     /// A header of the present format.
-    pub fn new(cell: String, settings: String, clip: String, task: Task, classes: &[String]) -> Self {
+    pub fn new(
+        cell: String,
+        settings: String,
+        clip: String,
+        task: Task,
+        classes: &[String],
+    ) -> Self {
         Self {
             format: FORMAT,
             cell,
@@ -138,9 +144,24 @@ impl Posts {
         [
             ("cases", own, vec![count], Dtype::U8),
             ("targets", targets, shape.clone(), Dtype::U8),
-            ("complete", logits(Case::Complete), shape.clone(), Dtype::F32),
-            ("text_missing", logits(Case::TextMissing), shape.clone(), Dtype::F32),
-            ("image_missing", logits(Case::ImageMissing), shape, Dtype::F32),
+            (
+                "complete",
+                logits(Case::Complete),
+                shape.clone(),
+                Dtype::F32,
+            ),
+            (
+                "text_missing",
+                logits(Case::TextMissing),
+                shape.clone(),
+                Dtype::F32,
+            ),
+            (
+                "image_missing",
+                logits(Case::ImageMissing),
+                shape,
+                Dtype::F32,
+            ),
         ]
     }
 
@@ -156,21 +177,35 @@ impl Posts {
         let bytes = |case: Case| tensor(case.name());
         let [complete, text_missing, image_missing] = Case::ALL.map(bytes);
         let rows = |bytes: Vec<u8>| -> Result<Vec<Vec<f32>>> {
-            ensure!(bytes.len() == own.len() * classes * 4, "a table of logits has a wrong size");
+            ensure!(
+                bytes.len() == own.len() * classes * 4,
+                "a table of logits has a wrong size"
+            );
             let values: Vec<f32> = bytes
                 .chunks_exact(4)
                 .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
                 .collect();
             let row = |row: &[f32]| {
                 // All not numbers: the post cannot appear so.
-                if row.iter().all(|x| x.is_nan()) { Vec::new() } else { row.to_vec() }
+                if row.iter().all(|x| x.is_nan()) {
+                    Vec::new()
+                } else {
+                    row.to_vec()
+                }
             };
             Ok(values.chunks(classes.max(1)).map(row).collect())
         };
-        ensure!(targets.len() == own.len() * classes, "the targets have a wrong size");
+        ensure!(
+            targets.len() == own.len() * classes,
+            "the targets have a wrong size"
+        );
         let set = |row: &[u8]| (0..classes).filter(|&class| row[class] != 0).collect();
         Ok(Self {
-            logits: [rows(complete?)?, rows(text_missing?)?, rows(image_missing?)?],
+            logits: [
+                rows(complete?)?,
+                rows(text_missing?)?,
+                rows(image_missing?)?,
+            ],
             targets: targets.chunks(classes.max(1)).map(set).collect(),
             own,
         })
@@ -209,7 +244,8 @@ impl Outcome {
     /// # Errors
     /// If it is no finished cell.
     pub fn header(path: &Path) -> Result<Header> {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         header(&bytes).with_context(|| damaged(path))
     }
 
@@ -218,7 +254,8 @@ impl Outcome {
     /// # Errors
     /// If it is none, or damaged.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let read = || -> Result<Self> {
             let header = header(&bytes)?;
             let file = SafeTensors::deserialize(&bytes)?;
@@ -249,5 +286,8 @@ fn header(bytes: &[u8]) -> Result<Header> {
 }
 
 fn damaged(path: &Path) -> String {
-    format!("{} is no finished cell; remove it to have it run again", path.display())
+    format!(
+        "{} is no finished cell; remove it to have it run again",
+        path.display()
+    )
 }

@@ -102,7 +102,10 @@ pub fn study(sources: &Sources<'_>, page: Option<&Path>) -> Result<()> {
     };
     let folder = page.with_extension("");
     write(&folder.join("cells.csv"), &records.to_csv()?)?;
-    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or("results");
+    let name = folder
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("results");
     let study = study::Study::new(sources.plan, &records);
     for drawing in study.drawings()? {
         drawing.write(&folder, &write)?;

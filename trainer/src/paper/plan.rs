@@ -116,12 +116,23 @@ impl Plan {
         let mut cells: Vec<Cell> = Vec::new();
         let mut seen = std::collections::BTreeSet::new();
         for part in parts {
-            let data = chosen("data set", &part.data, self.data.iter().map(|set| &set.name))?;
-            let prompts = chosen("prompt", &part.prompts, self.prompts.iter().map(|one| &one.name))?;
+            let data = chosen(
+                "data set",
+                &part.data,
+                self.data.iter().map(|set| &set.name),
+            )?;
+            let prompts = chosen(
+                "prompt",
+                &part.prompts,
+                self.prompts.iter().map(|one| &one.name),
+            )?;
             let heads = chosen("head", &part.heads, self.heads.iter().map(|one| &one.name))?;
             let settings: Vec<Setting> = match part.settings.as_slice() {
                 [] => SETTINGS.to_vec(),
-                named => named.iter().map(|name| name.parse()).collect::<Result<_>>()?,
+                named => named
+                    .iter()
+                    .map(|name| name.parse())
+                    .collect::<Result<_>>()?,
             };
             let seeds = match (seeds, part.seeds.as_slice()) {
                 ([], []) => &[0, 1, 2],

@@ -95,14 +95,26 @@ mod tests {
             of("dpl") - of(head)
         };
         assert!((gain("linear") - 4.02).abs() < 1e-9);
-        assert!((gain("dept") - 4.09).abs() < 1e-9, "4.07 in the text, 4.09 in the table");
+        assert!(
+            (gain("dept") - 4.09).abs() < 1e-9,
+            "4.07 in the text, 4.09 in the table"
+        );
         let food = |prompt, head| value(Experiment::Table1, "food101", "text-50", prompt, head);
         assert_eq!(food("map", "linear"), 82.10);
         assert_eq!(food("maple", "linear"), 82.45);
         assert_eq!((food("map", "dpl"), food("maple", "dpl")), (85.37, 85.08));
-        assert_eq!(value(Experiment::Table1, "hateful-memes", "both-90", "dcp", "dpl"), 65.45);
-        assert_eq!(value(Experiment::Table2, "mm-imdb", "text-70", "dcp", "arcface"), 54.15);
-        assert_eq!(value(Experiment::Table3, "mm-imdb", "both-90", "dcp", "joint"), 53.50);
+        assert_eq!(
+            value(Experiment::Table1, "hateful-memes", "both-90", "dcp", "dpl"),
+            65.45
+        );
+        assert_eq!(
+            value(Experiment::Table2, "mm-imdb", "text-70", "dcp", "arcface"),
+            54.15
+        );
+        assert_eq!(
+            value(Experiment::Table3, "mm-imdb", "both-90", "dcp", "joint"),
+            53.50
+        );
     }
 
     #[test]
@@ -111,7 +123,14 @@ mod tests {
         assert_eq!(numbers.len(), 27 * 9 + 18 + 18);
         let mut seen = std::collections::BTreeSet::new();
         for number in numbers {
-            let Number { table, data, setting, prompt, head, .. } = number;
+            let Number {
+                table,
+                data,
+                setting,
+                prompt,
+                head,
+                ..
+            } = number;
             assert!(seen.insert(format!("{table} {data} {setting} {prompt} {head}")));
         }
     }

@@ -88,7 +88,10 @@ impl Records {
             };
             (
                 place(plan.data.iter().map(|one| &one.name).collect(), &cell.data),
-                place(plan.prompts.iter().map(|one| &one.name).collect(), &cell.prompt),
+                place(
+                    plan.prompts.iter().map(|one| &one.name).collect(),
+                    &cell.prompt,
+                ),
                 place(plan.heads.iter().map(|one| &one.name).collect(), &cell.head),
                 cell.setting.place(),
                 cell.seed,
@@ -173,9 +176,9 @@ fn parse(fields: &BTreeMap<&str, &str>) -> Result<Record> {
     let mut figures = Values::new();
     for (name, value) in fields {
         if !KEYS.contains(name) && !value.is_empty() {
-            let number = value
-                .parse()
-                .with_context(|| format!("the column {name:?} has {value:?}, which is no number"))?;
+            let number = value.parse().with_context(|| {
+                format!("the column {name:?} has {value:?}, which is no number")
+            })?;
             figures.insert((*name).to_owned(), number);
         }
     }

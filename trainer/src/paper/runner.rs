@@ -5,7 +5,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -53,8 +53,8 @@ struct Open {
     clip_folder: PathBuf,
     clip: ClipFolder,
     clip_sha256: String,
-    data: Arc<Dataset>,
-    frozen: Option<Arc<Dataset>>,
+    data: Rc<Dataset>,
+    frozen: Option<Rc<Dataset>>,
 }
 
 /// What became of a cell.
@@ -152,7 +152,7 @@ impl<'a> Runner<'a> {
         let mut session = open.session(&settings, &dir, self.device, &open.data)?;
         if settings.model.prompt == PromptConfig::None {
             let frozen = match &open.frozen {
-                Some(frozen) => Arc::clone(frozen),
+                Some(frozen) => Rc::clone(frozen),
                 None => session.settled()?,
             };
             session = open.session(&settings, &dir, self.device, &frozen)?;
@@ -215,7 +215,7 @@ impl<'a> Runner<'a> {
             clip_folder: settings.model.clip.clone(),
             clip_sha256: assembly::sha256(&clip.tensors)?,
             clip,
-            data: Arc::new(data),
+            data: Rc::new(data),
             frozen: None,
         });
         Ok(())
@@ -228,9 +228,9 @@ impl Open {
         settings: &'s Settings,
         dir: &'s Path,
         device: &'s Device,
-        data: &Arc<Dataset>,
+        data: &Rc<Dataset>,
     ) -> Result<Session<'s>> {
-        Session::with(settings, dir, device, self.clip.clone(), Arc::clone(data))
+        Session::with(settings, dir, device, self.clip.clone(), Rc::clone(data))
     }
 }
 
@@ -292,7 +292,8 @@ impl Claim {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file =
+            File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { path, _lock: file })),
             Err(TryLockError::WouldBlock) => Ok(None),

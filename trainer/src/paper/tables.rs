@@ -158,10 +158,20 @@ impl<'a> Comparison<'a> {
     pub fn csv(&self) -> Result<String> {
         let mut csv = csv::Writer::from_writer(Vec::new());
         csv.write_record([
-            "data", "missing", "rate", "prompt", "head", "seeds", "mean", "sd", "paper", "difference",
+            "data",
+            "missing",
+            "rate",
+            "prompt",
+            "head",
+            "seeds",
+            "mean",
+            "sd",
+            "paper",
+            "difference",
         ])?;
         for place in &self.places {
-            let percent = |value: Option<f64>| value.map_or_else(String::new, |x| format!("{x:.4}"));
+            let percent =
+                |value: Option<f64>| value.map_or_else(String::new, |x| format!("{x:.4}"));
             let mean = place.ours.map(|ours| 100.0 * ours.mean);
             csv.write_record([
                 place.data.clone(),
