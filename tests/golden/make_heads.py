@@ -17,6 +17,7 @@ CASES = ["complete", "text_missing", "image_missing"]
 SIDES = {"complete": ["image", "text"], "text_missing": ["image"], "image_missing": ["text"]}
 D, K, POSTS = 7, 4, 6
 SCALE = [6.0, 9.0, 12.0]
+RESIDUAL = 0.4
 
 random = np.random.default_rng(325)
 tensors = {}
@@ -150,7 +151,7 @@ class DplPlus(Prototypes):
         if share:
             base = {side: put(f"{name}.head.base.{side}", K, D) for side in features}
             own = {key: put(f"{name}.head.own.{value}", K, D, std=0.3) for key, value in SETS.items()}
-            self.w = {(case, side): base[side] + own[case, side] for case, side in SETS}
+            self.w = {(case, side): base[side] + RESIDUAL * own[case, side] for case, side in SETS}
         else:
             self.w = {key: put(f"{name}.head.{value}", K, D) for key, value in SETS.items()}
         if learn_scale:
@@ -260,7 +261,7 @@ any_of = (random.random((POSTS, K)) < 0.4).astype(np.float64)
 any_of[0], any_of[1] = 0, 1
 tensors["targets.multi_class"], tensors["targets.multi_label"] = one_of.astype(np.float32), any_of.astype(np.float32)
 
-plus = {"method": "dpl_plus", "scale": SCALE, "learn_scale": True, "bias": True, "share": True, "centre": True}
+plus = {"method": "dpl_plus", "scale": SCALE, "learn_scale": True, "bias": True, "share": True, "residual": RESIDUAL, "centre": True}
 HEADS = {
     "linear": ({"method": "linear"}, Linear),
     "dept": ({"method": "dept", "mix": 0.7}, lambda name: Dept(name, 0.7)),
@@ -269,7 +270,7 @@ HEADS = {
     "dpl_plus": (plus, lambda name: DplPlus(name, True, True, True, True)),
 }
 for part in ["learn_scale", "bias", "share", "centre"]:
-    only = {key: value if key in ["method", "scale"] else key == part for key, value in plus.items()}
+    only = {key: value if key in ["method", "scale", "residual"] else key == part for key, value in plus.items()}
     switches = [only[key] for key in ["learn_scale", "bias", "share", "centre"]]
     HEADS[f"dpl_plus_{part}"] = (only, lambda name, switches=switches: DplPlus(name, *switches))
 

@@ -62,6 +62,9 @@ pub struct DplPlusConfig {
     pub bias: bool,
     /// The prototypes of one modality in its two cases have a learnt part in common.
     pub share: bool,
+    /// The weight of what a case has for itself beside the common part, 0 (cases are alike) to 1. Below 1 a step of the
+    /// optimiser moves the common part further than the cases apart, so that few posts are not split among cases.
+    pub residual: f64,
     /// The mean of the training posts is taken off the features of each modality before they are normalised.
     pub centre: bool,
 }
@@ -73,6 +76,7 @@ impl Default for DplPlusConfig {
             learn_scale: true,
             bias: true,
             share: true,
+            residual: 0.1,
             centre: false,
         }
     }

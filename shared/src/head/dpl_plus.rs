@@ -97,7 +97,8 @@ impl DplPlus {
             Prototypes::Unit(sets) => Ok(sets[place].clone()),
             Prototypes::Trained(own, None) => unit(&own[place]),
             Prototypes::Trained(own, Some(base)) => {
-                unit(&(&own[place] + &base[SETS[place].modality as usize])?)
+                let own = (&own[place] * self.config.residual)?;
+                unit(&(own + &base[SETS[place].modality as usize])?)
             }
         }
     }
@@ -231,6 +232,7 @@ mod tests {
             learn_scale: false,
             bias: false,
             share: false,
+            residual: 1.0,
             centre: false,
         }
     }

@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 use super::DplPlus;
 use crate::case::{Case, Modality};
 use crate::config::DplPlusConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::head::means::Measure;
 use crate::head::prototype::{SETS, check_scale};
 use crate::head::{Head, HeadPlan};
@@ -47,6 +47,12 @@ pub(super) fn centre(modality: Modality) -> String {
 
 impl HeadPlan for DplPlusConfig {
     fn check(&self) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.residual) {
+            return Err(Error::Input(format!(
+                "head dpl_plus: residual is {}; it must be 0 to 1",
+                self.residual
+            )));
+        }
         check_scale("dpl_plus", self.scale)
     }
 
