@@ -5,6 +5,7 @@ pub mod concept;
 pub mod demo;
 pub mod emoji;
 pub mod iconify;
+mod relabel;
 pub mod render;
 pub mod wordnet;
 mod write;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use super::split::{self, Split};
 use emoji::{Emoji, Emojibase};
 use iconify::IconSet;
+use relabel::Relabelled;
 use write::{DemoPost, Drawing, Output};
 
 /// Licences that allow use without sharing alike; a set under any other is left out.
@@ -36,6 +38,10 @@ const MOST_VARIANTS: usize = 9;
 pub enum Part {
     /// The demo task, emoji in 24 groups: `emoji/`
     Emoji,
+    /// The same posts with their commonest keywords, any number a post: `emoji-tags/`
+    Tags,
+    /// The same posts: a living being or not: `emoji-living/`
+    Living,
     /// Emoji and clip art with their words, to pretrain on: `drawings/`
     Drawings,
     /// Nouns with their hypernyms, to pretrain on: `wordnet.jsonl`
@@ -74,7 +80,9 @@ pub fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
     }
     let mut drawings = Vec::new();
     let mut posts = Vec::new();
-    if wants(Part::Emoji) || wants(Part::Drawings) {
+    // The other tasks use the demo's pictures.
+    let tasks = in_tasks(&options.parts);
+    if tasks || wants(Part::Drawings) {
         let all = draw_emoji(&output, options, &pool, say)?;
         for (drawing, post) in all {
             drawings.push(drawing);
@@ -86,15 +94,32 @@ pub fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
         output.drawings(&drawings)?;
         made.push("drawings");
     }
-    if wants(Part::Emoji) {
+    if tasks {
         output.posts(&posts)?;
         made.push("emoji");
+    }
+    for (part, task) in [
+        (Part::Tags, Relabelled::Tags),
+        (Part::Living, Relabelled::Living),
+    ] {
+        if wants(part) {
+            let lines = task.lines(&posts);
+            say(&format!("{}: {} posts", task.folder(), lines.len()));
+            output.task(task.folder(), &lines)?;
+            made.push(task.folder());
+        }
     }
     output.finish(&made)?;
     for line in write::summary(&drawings, &posts) {
         say(&line);
     }
     Ok(())
+}
+
+/// Whether the demo's posts are wanted, for its own task or for another one on the same posts.
+fn in_tasks(parts: &[Part]) -> bool {
+    let tasks = [Part::Emoji, Part::Tags, Part::Living];
+    tasks.iter().any(|task| parts.contains(task))
 }
 
 fn write_nouns(output: &Output, sources: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
@@ -221,7 +246,7 @@ fn draw_set(
         })
         .collect();
     let draw = |(icon, index, number): &(&str, usize, usize)| -> Result<_> {
-        let is_post = parts.contains(&Part::Emoji) && in_task.binary_search(index).is_ok();
+        let is_post = in_tasks(parts) && in_task.binary_search(index).is_ok();
         if !is_post && !parts.contains(&Part::Drawings) {
             return Ok(None);
         }

@@ -13,6 +13,7 @@ use super::clipart::{ClipArt, Names};
 use super::concept::slug;
 use super::demo;
 use super::emoji::Emoji;
+use super::relabel::Line;
 use super::render::on_white;
 use crate::data::split::Split;
 
@@ -38,13 +39,15 @@ pub(super) struct Drawing {
 /// One line of `emoji/data.jsonl`.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct DemoPost {
-    id: String,
-    image: String,
-    text: String,
-    labels: [&'static str; 1],
-    split: Split,
-    style: String,
-    concept: String,
+    pub(super) id: String,
+    pub(super) image: String,
+    pub(super) text: String,
+    pub(super) labels: [&'static str; 1],
+    pub(super) split: Split,
+    pub(super) style: String,
+    pub(super) concept: String,
+    #[serde(skip)]
+    pub(super) tags: Vec<String>,
 }
 
 impl Drawing {
@@ -160,6 +163,7 @@ impl Output {
             split: drawing.split,
             style: drawing.style.clone(),
             concept: drawing.concept.clone(),
+            tags: drawing.tags.clone(),
         }))
     }
 
@@ -170,6 +174,12 @@ impl Output {
     /// Writes the demo task's lines.
     pub(super) fn posts(&self, posts: &[DemoPost]) -> Result<()> {
         self.lines("emoji/data.jsonl", posts)
+    }
+
+    /// Writes the lines of another task on the demo's posts.
+    pub(super) fn task(&self, folder: &str, lines: &[Line]) -> Result<()> {
+        make_folder(&self.building.join(folder))?;
+        self.lines(&format!("{folder}/data.jsonl"), lines)
     }
 
     /// Puts what was made in place of what was there before.
