@@ -3,6 +3,7 @@
 //! Several processes may run one grid: a cell is claimed by a lock that the system releases when its process ends,
 //! however it ends.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -44,7 +45,8 @@ pub struct Runner<'a> {
     out: &'a Path,
     last: &'a [String],
     device: &'a Device,
-    open: Option<Open>,
+    /// By data set.
+    open: BTreeMap<String, Open>,
 }
 
 /// CLIP and posts of the data set at hand, open between its cells.
@@ -78,7 +80,7 @@ impl<'a> Runner<'a> {
             out,
             last,
             device,
-            open: None,
+            open: BTreeMap::new(),
         }
     }
 
@@ -143,19 +145,17 @@ impl<'a> Runner<'a> {
 
     fn work(&mut self, cell: &Cell, stop: &dyn Fn() -> bool) -> Result<Fate> {
         let settings = self.settings(cell)?;
-        let dir = self.out.join("runs").join(cell.name());
+        let (out, device) = (self.out, self.device);
+        let dir = out.join("runs").join(cell.name());
         let resume = begun(&dir, &settings)?;
-        self.open(&settings)?;
-        let Some(open) = &mut self.open else {
-            bail!("the data set is not open");
-        };
-        let mut session = open.session(&settings, &dir, self.device, &open.data)?;
+        let open = self.open(&cell.data, &settings)?;
+        let mut session = open.session(&settings, &dir, device, &open.data)?;
         if settings.model.prompt == PromptConfig::None {
             let frozen = match &open.frozen {
                 Some(frozen) => Rc::clone(frozen),
                 None => session.settled()?,
             };
-            session = open.session(&settings, &dir, self.device, &frozen)?;
+            session = open.session(&settings, &dir, device, &frozen)?;
             open.frozen = Some(frozen);
         }
         let start = Instant::now();
@@ -191,34 +191,35 @@ impl<'a> Runner<'a> {
             measuring: start.elapsed().as_secs_f64(),
             steps: state.step,
         };
-        outcome.save(&Self::outcome(self.out, cell))?;
-        let path = Self::timing(self.out, cell);
+        outcome.save(&Self::outcome(out, cell))?;
+        let path = Self::timing(out, cell);
         atomic::write(&path, serde_json::to_string(&timing)?.as_bytes())?;
         std::fs::remove_dir_all(&dir)
             .with_context(|| format!("cannot clear {} away", dir.display()))?;
         Ok(Fate::Run)
     }
 
-    /// Opens CLIP and posts of a cell, if they are not those of the last one.
-    fn open(&mut self, settings: &Settings) -> Result<()> {
+    /// CLIP and posts of a cell, open from now on: decoding pictures takes longer than a small cell.
+    fn open(&mut self, name: &str, settings: &Settings) -> Result<&mut Open> {
         let same = |open: &Open| {
             open.data_settings == settings.data && open.clip_folder == settings.model.clip
         };
-        if self.open.as_ref().is_some_and(same) {
-            return Ok(());
-        }
-        self.open = None;
-        let clip = clip_folder::load(&settings.model.clip, self.device)?;
-        let data = Dataset::open(settings, &Split::ALL, None, &clip, self.device)?;
-        self.open = Some(Open {
-            data_settings: settings.data.clone(),
-            clip_folder: settings.model.clip.clone(),
-            clip_sha256: assembly::sha256(&clip.tensors)?,
-            clip,
-            data: Rc::new(data),
-            frozen: None,
-        });
-        Ok(())
+        let open = match self.open.remove(name).filter(same) {
+            Some(open) => open,
+            None => {
+                let clip = clip_folder::load(&settings.model.clip, self.device)?;
+                let data = Dataset::open(settings, &Split::ALL, None, &clip, self.device)?;
+                Open {
+                    data_settings: settings.data.clone(),
+                    clip_folder: settings.model.clip.clone(),
+                    clip_sha256: assembly::sha256(&clip.tensors)?,
+                    clip,
+                    data: Rc::new(data),
+                    frozen: None,
+                }
+            }
+        };
+        Ok(self.open.entry(name.to_owned()).or_insert(open))
     }
 }
 
