@@ -113,6 +113,8 @@ pub struct MissingSettings {
     pub simulate: bool,
     /// The seed of the tables.
     pub seed: u64,
+    /// The generator of the tables.
+    pub rng: MissingRng,
     /// Another kind for the test split.
     pub test_kind: Option<MissingKind>,
     /// Another ratio for the test split.
@@ -120,7 +122,7 @@ pub struct MissingSettings {
 }
 
 /// Which modality is taken away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingKind {
     /// Of some posts the text, of others the image; never both.
@@ -132,6 +134,17 @@ pub enum MissingKind {
     Image,
 }
 
+/// What missing tables are drawn with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingRng {
+    /// The project's own: a stream for each split.
+    #[default]
+    Chacha,
+    /// CPython's `random`, one stream for all splits: the reference code's tables, bit for bit.
+    Cpython,
+}
+
 impl Default for MissingSettings {
     fn default() -> Self {
         Self {
@@ -140,6 +153,7 @@ impl Default for MissingSettings {
             both_ratio: 0.5,
             simulate: false,
             seed: 0,
+            rng: MissingRng::Chacha,
             test_kind: None,
             test_ratio: None,
         }

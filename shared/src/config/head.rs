@@ -72,7 +72,7 @@ pub struct DplPlusConfig {
 impl Default for DplPlusConfig {
     fn default() -> Self {
         Self {
-            scale: [30.0; 3],
+            scale: [16.0; 3],
             learn_scale: true,
             bias: true,
             share: true,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::missing::{self, MissingArgs};
 use crate::data::check;
 use crate::data::prepare::{self, Part};
 
@@ -21,6 +22,8 @@ enum Action {
     Prepare(PrepareArgs),
     /// Look a data folder over: counts, unreadable pictures, duplicates across splits, label balance
     Check(CheckArgs),
+    /// Draw the tables that take images and texts away: print them, or write them
+    Missing(MissingArgs),
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +74,7 @@ pub fn run(command: &DataCommand) -> Result<()> {
             };
             prepare::run(&options, &|line| println!("{line}"))
         }
+        Action::Missing(args) => missing::run(args),
         Action::Check(args) => {
             let report = check::check(&args.folder)?;
             if args.json {

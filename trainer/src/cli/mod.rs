@@ -8,6 +8,7 @@ pub mod embed;
 mod environment;
 pub mod eval;
 pub mod export;
+mod missing;
 pub mod paper;
 pub mod predict;
 pub mod pretrain;

@@ -98,6 +98,7 @@ pub fn parse_line(line: &str, number: usize, folder: &Path) -> Result<Post> {
         text,
         split,
         line: number,
+        group: None,
     })
 }
 

@@ -22,6 +22,7 @@ pub struct Loader {
     posts: Vec<Post>,
     cases: Vec<Case>,
     classes: Vec<Vec<usize>>,
+    rows: Vec<usize>,
     tokens: Vec<Option<Encoded>>,
     /// Preprocessed pictures by post, unless they are too many.
     pixels: Option<Vec<Option<Vec<f32>>>>,
@@ -66,6 +67,7 @@ impl Loader {
             })
             .transpose()?;
         Ok(Self {
+            rows: record::table_rows(&posts),
             posts,
             cases,
             classes,
@@ -142,6 +144,10 @@ impl Source for Loader {
 
     fn classes(&self, post: usize) -> &[usize] {
         &self.classes[post]
+    }
+
+    fn row(&self, post: usize) -> usize {
+        self.rows[post]
     }
 
     fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Input> {

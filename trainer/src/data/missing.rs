@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shared::{Case, rng};
 
+use super::cpython::PythonRandom;
+use super::split::Split;
 use crate::engine::atomic;
-use crate::settings::MissingKind;
+use crate::settings::{MissingKind, MissingRng};
 
 /// The version of the file format.
 const FORMAT: u32 = 1;
 
-/// A source of random samples. The project's own is portable; another (for example CPython's, whose draws the
-/// published results rest on) is one more implementation.
+/// A source of random samples.
 pub trait Sampler {
     /// `count` different numbers below `population`, in the order drawn.
     fn sample(&mut self, population: usize, count: usize) -> Vec<usize>;
@@ -43,6 +44,18 @@ pub struct Recipe {
     pub both_ratio: f64,
     /// The seed.
     pub seed: u64,
+    /// The generator; files of before there was a choice have none.
+    #[serde(default)]
+    pub rng: MissingRng,
+}
+
+/// A table as it was drawn.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// The table.
+    pub table: Table,
+    /// The rows that lose something, in the order drawn.
+    pub sampled: Vec<usize>,
 }
 
 /// The case of every post of a split.
@@ -69,24 +82,49 @@ struct File {
 }
 
 impl Recipe {
-    /// Draws the table of the split `name` with `rows` posts. Splits draw from streams of their own, so that one split's
-    /// table does not depend on the size of another.
+    /// Draws the tables of train, val and test; each has a recipe of its own, but all have the first one's generator and
+    /// seed. The project's generator has a stream for each split, so that one split's table does not depend on the size
+    /// of another; CPython's has one stream for all three, as the reference code has.
     ///
     /// # Errors
     /// If a share is not between 0 and 1.
-    pub fn draw(&self, name: &str, rows: usize) -> Result<Table> {
-        self.draw_with(
-            &mut rng::stream(self.seed, &format!("missing table of {name}")),
-            rows,
-        )
+    pub fn draw_all(recipes: &[Self; 3], rows: [usize; 3]) -> Result<[Drawn; 3]> {
+        let [train, val, test] = recipes;
+        let mut python = PythonRandom::new(train.seed);
+        let mut draw = |recipe: &Self, split: Split, rows| match train.rng {
+            MissingRng::Chacha => {
+                let name = format!("missing table of {}", split.name());
+                recipe.draw_with(&mut rng::stream(recipe.seed, &name), rows)
+            }
+            MissingRng::Cpython => recipe.draw_with(&mut python, rows),
+        };
+        Ok([
+            draw(train, Split::Train, rows[0])?,
+            draw(val, Split::Val, rows[1])?,
+            draw(test, Split::Test, rows[2])?,
+        ])
+    }
+
+    /// The table of one split, if all three have the same recipe.
+    ///
+    /// # Errors
+    /// As [`Recipe::draw_all`].
+    pub fn draw(&self, split: Split, rows: [usize; 3]) -> Result<Table> {
+        let all = Self::draw_all(&[*self; 3], rows)?;
+        let [train, val, test] = all.map(|drawn| drawn.table);
+        Ok(match split {
+            Split::Train => train,
+            Split::Val => val,
+            Split::Test => test,
+        })
     }
 
     /// Draws as the reference code does: int(rows * ratio) posts lose the text (or the image), then, for `both`,
     /// int(count * both_ratio) of these lose the image instead.
     ///
     /// # Errors
-    /// As [`Recipe::draw`].
-    pub fn draw_with(&self, sampler: &mut dyn Sampler, rows: usize) -> Result<Table> {
+    /// As [`Recipe::draw_all`].
+    fn draw_with(&self, sampler: &mut dyn Sampler, rows: usize) -> Result<Drawn> {
         for (name, share) in [("ratio", self.ratio), ("both_ratio", self.both_ratio)] {
             ensure!(
                 (0.0..=1.0).contains(&share),
@@ -98,6 +136,7 @@ impl Recipe {
             MissingKind::Image => Case::ImageMissing,
         };
         let mut cases = vec![Case::Complete; rows];
+        let mut sampled = Vec::new();
         let count = (rows as f64 * self.ratio) as usize;
         if count > 0 {
             let chosen = sampler.sample(rows, count);
@@ -110,11 +149,13 @@ impl Recipe {
                     cases[chosen[place]] = Case::ImageMissing;
                 }
             }
+            sampled = chosen;
         }
-        Ok(Table {
+        let table = Table {
             recipe: *self,
             cases,
-        })
+        };
+        Ok(Drawn { table, sampled })
     }
 }
 
@@ -131,6 +172,21 @@ impl Table {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect()
+    }
+
+    /// The name of the table's file, with everything it was drawn from: `food101_val_missing_text_50_cpython_seed0.json`.
+    pub fn file_name(&self, name: &str) -> String {
+        let kind = match self.recipe.kind {
+            MissingKind::Both => "both",
+            MissingKind::Text => "text",
+            MissingKind::Image => "image",
+        };
+        let rng = match self.recipe.rng {
+            MissingRng::Chacha => "chacha",
+            MissingRng::Cpython => "cpython",
+        };
+        let (percent, seed) = (100.0 * self.recipe.ratio, self.recipe.seed);
+        format!("{name}_missing_{kind}_{percent:.0}_{rng}_seed{seed}.json")
     }
 
     /// Saves the table with its recipe.
@@ -190,22 +246,22 @@ impl Table {
         Ok(table)
     }
 
-    /// The table at `path` if it is there and of this recipe, else a fresh one, saved there.
+    /// The table at `path` if it is there, which must be this one; else this one, saved there.
     ///
     /// # Errors
     /// If the file is damaged, is for another number of posts, or was drawn from another recipe.
-    pub fn load_or_draw(path: &Path, recipe: Recipe, name: &str, rows: usize) -> Result<Self> {
+    pub fn load_or_save(self, path: &Path) -> Result<Self> {
         if !path.exists() {
-            let table = recipe.draw(name, rows)?;
-            table.save(path)?;
-            return Ok(table);
+            self.save(path)?;
+            return Ok(self);
         }
-        let table = Self::load(path, rows)?;
+        let table = Self::load(path, self.cases.len())?;
         ensure!(
-            table.recipe == recipe,
-            "{} was drawn from {:?}, but {recipe:?} is asked for; remove it or ask for the same",
+            table.recipe == self.recipe,
+            "{} was drawn from {:?}, but {:?} is asked for; remove it or ask for the same",
             path.display(),
-            table.recipe
+            table.recipe,
+            self.recipe
         );
         Ok(table)
     }
@@ -220,6 +276,7 @@ mod tests {
         ratio: 0.7,
         both_ratio: 0.5,
         seed: 0,
+        rng: MissingRng::Chacha,
     };
 
     /// The sizes of the paper's data sets with the counts the reference code gives (issue 2, method notes 8).
@@ -230,14 +287,14 @@ mod tests {
             (2_608, [783, 913, 912]),
             (7_799, [2_340, 2_730, 2_729]),
         ] {
-            assert_eq!(BOTH.draw("train", rows).unwrap().counts(), counts);
+            assert_eq!(BOTH.draw(Split::Train, [rows; 3]).unwrap().counts(), counts);
         }
         let text = Recipe {
             kind: MissingKind::Text,
             ..BOTH
         };
         assert_eq!(
-            text.draw("train", 15_552).unwrap().counts(),
+            text.draw(Split::Train, [15_552; 3]).unwrap().counts(),
             [4_666, 10_886, 0]
         );
         let image = Recipe {
@@ -245,22 +302,22 @@ mod tests {
             ratio: 0.9,
             ..BOTH
         };
-        assert_eq!(image.draw("test", 7_799).unwrap().counts(), [780, 0, 7_019]);
+        assert_eq!(image.draw(Split::Test, [7_799; 3]).unwrap().counts(), [780, 0, 7_019]);
         assert_eq!(
-            Recipe { ratio: 0.0, ..BOTH }.draw("x", 5).unwrap().counts(),
+            Recipe { ratio: 0.0, ..BOTH }.draw(Split::Val, [5; 3]).unwrap().counts(),
             [5, 0, 0]
         );
-        assert!(Recipe { ratio: 1.5, ..BOTH }.draw("x", 5).is_err());
+        assert!(Recipe { ratio: 1.5, ..BOTH }.draw(Split::Val, [5; 3]).is_err());
     }
 
     #[test]
     fn seed_and_split_decide() {
-        let table = BOTH.draw("train", 100).unwrap();
-        assert_eq!(table, BOTH.draw("train", 100).unwrap());
-        assert_ne!(table.cases, BOTH.draw("test", 100).unwrap().cases);
+        let table = BOTH.draw(Split::Train, [100; 3]).unwrap();
+        assert_eq!(table, BOTH.draw(Split::Train, [100; 3]).unwrap());
+        assert_ne!(table.cases, BOTH.draw(Split::Test, [100; 3]).unwrap().cases);
         assert_ne!(
             table.cases,
-            Recipe { seed: 1, ..BOTH }.draw("train", 100).unwrap().cases
+            Recipe { seed: 1, ..BOTH }.draw(Split::Train, [100; 3]).unwrap().cases
         );
     }
 
@@ -268,15 +325,15 @@ mod tests {
     fn files_are_checked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("train.json");
-        let table = Table::load_or_draw(&path, BOTH, "train", 50).unwrap();
+        let table = BOTH.draw(Split::Train, [50; 3]).unwrap().load_or_save(&path).unwrap();
         assert_eq!(
-            Table::load_or_draw(&path, BOTH, "train", 50).unwrap(),
+            BOTH.draw(Split::Train, [50; 3]).unwrap().load_or_save(&path).unwrap(),
             table
         );
         let error = |result: Result<Table>| format!("{:#}", result.unwrap_err());
         assert!(error(Table::load(&path, 51)).contains("for 50 posts"));
         let other = Recipe { seed: 9, ..BOTH };
-        assert!(error(Table::load_or_draw(&path, other, "train", 50)).contains("seed: 9"));
+        assert!(error(other.draw(Split::Train, [50; 3]).unwrap().load_or_save(&path)).contains("seed: 9"));
         let text = std::fs::read_to_string(&path).unwrap();
         let damaged = text.replacen("\"codes\": \"", "\"codes\": \"0", 1);
         std::fs::write(&path, damaged).unwrap();

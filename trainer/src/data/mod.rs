@@ -1,6 +1,7 @@
 //! Owns posts on disk: reading them, checking them, taking modalities away, and making batches.
 
 pub mod check;
+pub mod cpython;
 pub mod jsonl;
 pub mod loader;
 pub mod missing;

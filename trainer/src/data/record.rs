@@ -1,6 +1,6 @@
 //! Owns one post as it lies on disk, and what a set of posts has in common: its classes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -23,6 +23,8 @@ pub struct Post {
     pub split: Split,
     /// The line of `data.jsonl` it was read from, counted from 1.
     pub line: usize,
+    /// What its missing code belongs to, if several posts share one: a film of many plots.
+    pub group: Option<String>,
 }
 
 impl Post {
@@ -49,6 +51,28 @@ pub fn of_split(posts: &[Post], split: Split, limit: Option<usize>) -> Vec<Post>
     (0..count)
         .map(|i| all[i * all.len() / count].clone())
         .collect()
+}
+
+/// The row of the missing table that each post of a split has: posts of one group share a row.
+pub fn table_rows(posts: &[Post]) -> Vec<usize> {
+    let mut rows = BTreeMap::new();
+    let mut next = 0;
+    let mut new = || {
+        next += 1;
+        next - 1
+    };
+    posts
+        .iter()
+        .map(|post| match &post.group {
+            Some(group) => *rows.entry(group).or_insert_with(&mut new),
+            None => new(),
+        })
+        .collect()
+}
+
+/// How many rows the missing table of a split has.
+pub fn rows(posts: &[Post]) -> usize {
+    table_rows(posts).into_iter().max().map_or(0, |last| last + 1)
 }
 
 /// Each post's classes as indices into `classes`.
@@ -89,6 +113,7 @@ mod tests {
             labels: vec![label.into()],
             split: Split::Train,
             line,
+            group: None,
         }
     }
 
@@ -103,6 +128,17 @@ mod tests {
             error.contains("line 1") && error.contains("\"pear\""),
             "{error}"
         );
+    }
+
+    #[test]
+    fn posts_of_a_group_share_a_row() {
+        let of = |group: Option<&str>| Post {
+            group: group.map(String::from),
+            ..post(1, "x")
+        };
+        let posts = [of(Some("b")), of(None), of(Some("a")), of(Some("b")), of(None)];
+        assert_eq!(table_rows(&posts), [0, 1, 2, 0, 3]);
+        assert_eq!((rows(&posts), rows(&[])), (4, 0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
+use shared::Case;
 use shared::config::Task;
 use shared::model::Model;
 
@@ -12,7 +13,7 @@ use super::frozen::FrozenSource;
 use super::source::{Source, Split as Placed};
 use crate::clip_folder::ClipFolder;
 use crate::data::loader::{CACHE, Loader};
-use crate::data::missing::{Recipe, Table};
+use crate::data::missing::Recipe;
 use crate::data::split::Split;
 use crate::data::{jsonl, record, synthetic};
 use crate::settings::{Format, MissingKind, MissingSettings, Settings};
@@ -24,6 +25,8 @@ const SYNTHETIC: [usize; 3] = [96, 36, 36];
 pub struct Dataset {
     /// The classes' names, in the order of the logits.
     pub classes: Vec<String>,
+    /// Rows of the missing tables of train, val and test, whether these splits are open or not.
+    rows: [usize; 3],
     splits: BTreeMap<Split, Box<dyn Source>>,
 }
 
@@ -68,13 +71,19 @@ impl Dataset {
         }
         let classes = known.map_or_else(|| record::classes(&posts), <[String]>::to_vec);
         let mut splits = BTreeMap::new();
+        let limit = settings.data.limit;
         for &split in which {
-            let own = record::of_split(&posts, split, settings.data.limit);
+            let own = record::of_split(&posts, split, limit);
             let (images, tokenizer) = (&clip.preprocessor, &clip.tokenizer);
             let loader = Loader::new(own, &classes, images, tokenizer, device, CACHE)?;
             splits.insert(split, Box::new(loader) as Box<dyn Source>);
         }
-        Ok(Self { classes, splits })
+        let rows = Split::ALL.map(|split| record::rows(&record::of_split(&posts, split, limit)));
+        Ok(Self {
+            classes,
+            rows,
+            splits,
+        })
     }
 
     /// The same posts with their towers run beforehand ([`FrozenSource`]).
@@ -89,6 +98,7 @@ impl Dataset {
         }
         Ok(Self {
             classes: self.classes.clone(),
+            rows: self.rows,
             splits,
         })
     }
@@ -116,23 +126,34 @@ impl Dataset {
         run: Option<&Path>,
     ) -> Result<Placed<'_>> {
         let source = self.source(split)?;
-        let (kind, ratio) = simulation(split, missing);
-        let recipe = Recipe {
-            kind,
-            ratio,
-            both_ratio: missing.both_ratio,
-            seed: missing.seed,
+        let recipes = Split::ALL.map(|split| recipe(split, missing));
+        let [train, val, test] = Recipe::draw_all(&recipes, self.rows)?;
+        let mut table = match split {
+            Split::Train => train.table,
+            Split::Val => val.table,
+            Split::Test => test.table,
         };
-        let table = match run {
-            Some(dir) => {
-                let path = dir.join(format!("missing_{}.json", split.name()));
-                Table::load_or_draw(&path, recipe, split.name(), source.len())?
-            }
-            None => recipe.draw(split.name(), source.len())?,
-        };
-        let placed = Placed::with_table(source, &table.cases)?;
+        if let Some(dir) = run {
+            table = table.load_or_save(&dir.join(format!("missing_{}.json", split.name())))?;
+        }
+        let cases: Vec<Case> = (0..source.len())
+            .map(|post| table.cases[source.row(post)])
+            .collect();
+        let placed = Placed::with_table(source, &cases)?;
         let redraw = (missing.simulate && split == Split::Train).then_some(missing.seed);
         Ok(Placed { redraw, ..placed })
+    }
+}
+
+/// The recipe of a split's table.
+fn recipe(split: Split, missing: &MissingSettings) -> Recipe {
+    let (kind, ratio) = simulation(split, missing);
+    Recipe {
+        kind,
+        ratio,
+        both_ratio: missing.both_ratio,
+        seed: missing.seed,
+        rng: missing.rng,
     }
 }
 

@@ -16,6 +16,7 @@ const BATCH: usize = 64;
 pub struct FrozenSource {
     cases: Vec<Case>,
     classes: Vec<Vec<usize>>,
+    rows: Vec<usize>,
     /// Image, text.
     sides: [Side; 2],
 }
@@ -56,6 +57,7 @@ impl FrozenSource {
                 .iter()
                 .map(|&post| source.classes(post).to_vec())
                 .collect(),
+            rows: posts.iter().map(|&post| source.row(post)).collect(),
             cases,
         })
     }
@@ -109,6 +111,10 @@ impl Source for FrozenSource {
 
     fn classes(&self, post: usize) -> &[usize] {
         &self.classes[post]
+    }
+
+    fn row(&self, post: usize) -> usize {
+        self.rows[post]
     }
 
     fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Input> {

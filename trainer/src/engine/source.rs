@@ -22,6 +22,11 @@ pub trait Source: Sync {
     /// The post's classes, as indices: one for multi-class tasks.
     fn classes(&self, post: usize) -> &[usize];
 
+    /// The row of the missing table that says what the post loses: its own number, unless posts share rows.
+    fn row(&self, post: usize) -> usize {
+        post
+    }
+
     /// The model's input for these posts; post `posts[i]` is to appear in case `cases[i]`.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ fn outcomes(
 /// The paper's metric of an outcome's test posts under a table of their own.
 fn value(data: &DataSet, outcome: &Outcome, setting: Setting, seed: u64) -> Result<Option<f64>> {
     let (task, classes) = (outcome.header.task, outcome.header.classes.len());
-    let posts = outcome.test.simulated(Split::Test, setting, seed)?;
+    let posts = outcome.simulated(Split::Test, setting, seed)?;
     Ok(posts.figure(&data.metric, task, classes))
 }
 

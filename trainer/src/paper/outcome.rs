@@ -15,6 +15,7 @@ use crate::data::missing::Recipe;
 use crate::data::split::Split;
 use crate::engine::atomic;
 use crate::metrics::Predictions;
+use crate::settings::MissingRng;
 
 /// The version of the file format.
 const FORMAT: u32 = 1;
@@ -35,8 +36,12 @@ pub struct Header {
     pub task: Task,
     /// The classes, in the order of the logits.
     pub classes: Vec<String>,
+    /// The generator of its missing tables.
+    pub rng: MissingRng,
     /// The training posts.
     pub posts: usize,
+    /// The rows of the training split's missing table.
+    pub rows: usize,
     /// The optimiser step whose model was measured.
     pub step: usize,
 }
@@ -46,6 +51,8 @@ pub struct Header {
 pub struct Posts {
     /// What each post has before anything is taken away.
     pub own: Vec<Case>,
+    /// The row of the missing table of each.
+    pub rows: Vec<usize>,
     /// The classes of each.
     pub targets: Vec<Vec<usize>>,
     /// By case code: the logits [K] of each post; empty for a post that cannot appear in the case.
@@ -79,35 +86,15 @@ impl Header {
             clip,
             task,
             classes: classes.to_vec(),
+            rng: MissingRng::Chacha,
             posts: 0,
+            rows: 0,
             step: 0,
         }
     }
 }
 
 impl Posts {
-    /// The posts as they appear if `setting` is simulated with a table of this seed: exactly as
-    /// [`crate::engine::dataset::Dataset::simulated`] places them.
-    ///
-    /// # Errors
-    /// If the rate is impossible.
-    pub fn simulated(&self, split: Split, setting: Setting, seed: u64) -> Result<Predictions> {
-        let recipe = Recipe {
-            kind: setting.kind,
-            ratio: setting.ratio(),
-            both_ratio: 0.5,
-            seed,
-        };
-        let table = recipe.draw(split.name(), self.own.len())?;
-        let mut all = Predictions::default();
-        for (post, (&own, taken)) in self.own.iter().zip(table.cases).enumerate() {
-            let left = |modality: Modality| own.has(modality) && taken.has(modality);
-            let case = Case::of(left(Modality::Image), left(Modality::Text)).unwrap_or(own);
-            self.push(&mut all, post, case);
-        }
-        Ok(all)
-    }
-
     /// All posts that can appear in one case, in it.
     pub fn in_case(&self, case: Case) -> Predictions {
         let mut all = Predictions::default();
@@ -117,6 +104,10 @@ impl Posts {
         all
     }
 
+    fn table_rows(&self) -> usize {
+        self.rows.iter().max().map_or(0, |last| last + 1)
+    }
+
     fn push(&self, all: &mut Predictions, post: usize, case: Case) {
         let logits = &self.logits[case.index()][post];
         if !logits.is_empty() {
@@ -124,7 +115,7 @@ impl Posts {
         }
     }
 
-    fn tensors(&self, classes: usize) -> [(&'static str, Vec<u8>, Vec<usize>, Dtype); 5] {
+    fn tensors(&self, classes: usize) -> [(&'static str, Vec<u8>, Vec<usize>, Dtype); 6] {
         let count = self.own.len();
         let shape = vec![count, classes];
         let mut targets = vec![0u8; count * classes];
@@ -141,8 +132,10 @@ impl Posts {
             rows.flat_map(f32::to_le_bytes).collect()
         };
         let own = self.own.iter().map(|case| case.code()).collect();
+        let rows = self.rows.iter().flat_map(|&row| (row as u32).to_le_bytes()).collect();
         [
             ("cases", own, vec![count], Dtype::U8),
+            ("rows", rows, vec![count], Dtype::U32),
             ("targets", targets, shape.clone(), Dtype::U8),
             (
                 "complete",
@@ -173,6 +166,11 @@ impl Posts {
             .into_iter()
             .map(Case::from_code)
             .collect::<shared::Result<_>>()?;
+        let table_rows = tensor("rows")?;
+        ensure!(table_rows.len() == own.len() * 4, "the rows have a wrong size");
+        let table_rows = table_rows
+            .chunks_exact(4)
+            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
         let targets = tensor("targets")?;
         let bytes = |case: Case| tensor(case.name());
         let [complete, text_missing, image_missing] = Case::ALL.map(bytes);
@@ -206,6 +204,7 @@ impl Posts {
                 rows(text_missing?)?,
                 rows(image_missing?)?,
             ],
+            rows: table_rows.collect(),
             targets: targets.chunks(classes.max(1)).map(set).collect(),
             own,
         })
@@ -213,6 +212,35 @@ impl Posts {
 }
 
 impl Outcome {
+    /// The posts of a split as they appear if `setting` is simulated with tables of this seed: exactly as
+    /// [`crate::engine::dataset::Dataset::simulated`] places them.
+    ///
+    /// # Errors
+    /// If the rate is impossible.
+    pub fn simulated(&self, split: Split, setting: Setting, seed: u64) -> Result<Predictions> {
+        let recipe = Recipe {
+            kind: setting.kind,
+            ratio: setting.ratio(),
+            both_ratio: 0.5,
+            seed,
+            rng: self.header.rng,
+        };
+        let posts = match split {
+            Split::Val => &self.val,
+            Split::Train | Split::Test => &self.test,
+        };
+        let rows = [self.header.rows, self.val.table_rows(), self.test.table_rows()];
+        let table = recipe.draw(split, rows)?;
+        let mut all = Predictions::default();
+        for (post, (&own, &row)) in posts.own.iter().zip(&posts.rows).enumerate() {
+            let taken = table.cases[row];
+            let left = |modality: Modality| own.has(modality) && taken.has(modality);
+            let case = Case::of(left(Modality::Image), left(Modality::Text)).unwrap_or(own);
+            posts.push(&mut all, post, case);
+        }
+        Ok(all)
+    }
+
     /// Saves it, whole or not at all. The same outcome is always the same bytes.
     ///
     /// # Errors

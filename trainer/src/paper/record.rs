@@ -43,12 +43,10 @@ impl Record {
     /// If the missing table cannot be drawn.
     pub fn of(cell: &Cell, outcome: &Outcome) -> Result<Self> {
         let (task, classes) = (outcome.header.task, outcome.header.classes.len());
-        let test = outcome
-            .test
-            .simulated(Split::Test, cell.setting, cell.seed)?;
+        let test = outcome.simulated(Split::Test, cell.setting, cell.seed)?;
         let mut figures = test.figures(task, classes);
         if task == Task::MultiLabel {
-            let val = outcome.val.simulated(Split::Val, cell.setting, cell.seed)?;
+            let val = outcome.simulated(Split::Val, cell.setting, cell.seed)?;
             let best = threshold::tuned(&val, classes);
             figures.insert(TUNED.into(), test.f1_macro_at(best, classes));
             figures.insert(THRESHOLD.into(), f64::from(best));

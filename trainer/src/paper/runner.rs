@@ -179,7 +179,10 @@ impl<'a> Runner<'a> {
             settings.model.task,
             &data.classes,
         );
-        header.posts = data.source(Split::Train)?.len();
+        let train = data.source(Split::Train)?;
+        header.posts = train.len();
+        header.rows = (0..train.len()).map(|post| train.row(post) + 1).max().unwrap_or(0);
+        header.rng = settings.missing.rng;
         header.step = state.best.map_or(state.step, |best| best.step);
         let outcome = Outcome {
             header,
@@ -259,6 +262,7 @@ fn measure(model: &Model, data: &Dataset, split: Split, batch_size: usize) -> Re
     let count = source.len();
     let mut posts = Posts {
         own: (0..count).map(|post| source.case(post)).collect(),
+        rows: (0..count).map(|post| source.row(post)).collect(),
         targets: (0..count)
             .map(|post| source.classes(post).to_vec())
             .collect(),
