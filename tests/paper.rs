@@ -161,12 +161,24 @@ fn a_grid_killed_at_any_moment_ends_as_an_undisturbed_one() {
     println!("{} cells were left for the last run", run(&rest));
     assert_same_grid(&place.path("calm"), &place.path("killed"));
 
+    // A killed run's second process lives on and keeps its cell; the next run waits for it.
+    let mut command = place.command("study --plan plan.toml --out shared --jobs 2");
+    let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = quiet.spawn().unwrap();
+    std::thread::sleep(whole.mul_f64(0.2));
+    child.kill().unwrap();
+    child.wait().unwrap();
     place.call("study --plan plan.toml --out shared --jobs 2");
     assert_same_grid(&place.path("calm"), &place.path("shared"));
 
+    // A run that was killed after its cell was stored, and before it was cleared away.
+    let left = place.path("calm/runs/squares/dcp-dpl-both-70-seed0");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("last.safetensors"), "half").unwrap();
     // All is there: nothing is run again, and other settings are not passed off as these.
     let again = place.call("study --plan plan.toml --out calm");
     assert_eq!(run(&again), 0, "{again}");
+    assert!(!left.exists());
     let other = place
         .command("study --plan plan.toml --out calm --set train.rate=0.5")
         .output()

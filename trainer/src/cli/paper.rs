@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -15,6 +15,9 @@ use crate::paper::plan::Plan;
 use crate::paper::record::Record;
 use crate::paper::runner::{Fate, Runner};
 use crate::paper::{estimate, outcome::Outcome, pages};
+
+/// Between two looks at a cell that another process is at.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What can be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -180,7 +183,12 @@ fn train(args: &Args, plan: &Plan, cells: &[Cell], device: &Device) -> Result<bo
     for last in [false, true] {
         for (number, cell) in cells.iter().enumerate() {
             let start = Instant::now();
-            let fate = runner.run(cell, &interrupt::requested)?;
+            let mut fate = runner.run(cell, &interrupt::requested)?;
+            // Left to a process that is none of ours, such as one that outlived a killed run: tables need its cell too.
+            while last && !args.worker && fate == Fate::Elsewhere && !interrupt::requested() {
+                std::thread::sleep(LOOK_AGAIN);
+                fate = runner.run(cell, &interrupt::requested)?;
+            }
             if fate == Fate::Run {
                 say(args, plan, cell, number, cells.len(), start)?;
             }

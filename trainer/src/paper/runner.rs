@@ -121,6 +121,7 @@ impl<'a> Runner<'a> {
     /// If the cell cannot be trained, or was begun with other settings.
     pub fn run(&mut self, cell: &Cell, stop: &dyn Fn() -> bool) -> Result<Fate> {
         if self.is_done(cell)? {
+            self.clear(cell)?;
             return Ok(Fate::Done);
         }
         let Some(claim) = Claim::take(self.out, cell)? else {
@@ -137,6 +138,28 @@ impl<'a> Runner<'a> {
         Ok(fate)
     }
 
+    /// Removes what a process killed between storing a cell and clearing its run away has left.
+    fn clear(&self, cell: &Cell) -> Result<()> {
+        let dir = self.run_folder(cell);
+        if !dir.exists() {
+            return Ok(());
+        }
+        let Some(claim) = Claim::take(self.out, cell)? else {
+            // Whoever has stored it just now is clearing away.
+            return Ok(());
+        };
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir)
+                .with_context(|| format!("cannot clear {} away", dir.display()))?;
+        }
+        claim.release(true);
+        Ok(())
+    }
+
+    fn run_folder(&self, cell: &Cell) -> PathBuf {
+        self.out.join("runs").join(cell.name())
+    }
+
     fn settings(&self, cell: &Cell) -> Result<Settings> {
         let mut settings = self.plan.settings(cell, self.last)?;
         settings.output = OutputSettings::default();
@@ -146,7 +169,7 @@ impl<'a> Runner<'a> {
     fn work(&mut self, cell: &Cell, stop: &dyn Fn() -> bool) -> Result<Fate> {
         let settings = self.settings(cell)?;
         let (out, device) = (self.out, self.device);
-        let dir = out.join("runs").join(cell.name());
+        let dir = self.run_folder(cell);
         let resume = begun(&dir, &settings)?;
         let open = self.open(&cell.data, &settings)?;
         let mut session = open.session(&settings, &dir, device, &open.data)?;
