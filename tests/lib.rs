@@ -1,3 +1,4 @@
 //! Helpers for tests.
 
+pub mod layouts;
 pub mod tiny;

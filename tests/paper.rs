@@ -9,9 +9,11 @@ use shared::Case;
 use shared::config::Task;
 use tests::tiny;
 use trainer::data::missing::Recipe;
+use trainer::data::split::Split;
 use trainer::paper::cell::{Cell, Setting};
 use trainer::paper::outcome::{Header, Outcome, Posts};
 use trainer::paper::runner::Runner;
+use trainer::settings::MissingRng;
 
 /// Eight cells: two prompts, two heads, two settings. One prompt trains nothing in the towers, the other does.
 const PLAN: &str = r#"
@@ -313,6 +315,7 @@ fn posts(count: usize) -> Posts {
         |right: &dyn Fn(usize) -> bool| (0..count).map(|post| logits(post, right(post))).collect();
     Posts {
         own: vec![Case::Complete; count],
+        rows: (0..count).collect(),
         targets: (0..count).map(|post| vec![post % 2]).collect(),
         logits: [
             all(&|_| true),
@@ -357,8 +360,9 @@ fn figures_show_other_rates_and_simulations_of_the_same_cell() {
             ratio: f64::from(rate) / 100.0,
             both_ratio: 0.5,
             seed,
+            rng: MissingRng::Chacha,
         };
-        let table = recipe.draw("test", POSTS).unwrap();
+        let table = recipe.draw(Split::Test, [0, 8, POSTS]).unwrap();
         let wrong = |(post, case): (usize, &Case)| *case == Case::TextMissing && post / 2 % 2 == 1;
         let wrong = table
             .cases

@@ -6,6 +6,7 @@
 mod bundle;
 mod cli;
 mod clip_parity;
+mod data_sets;
 mod dcp_golden;
 mod evaluation;
 mod frozen;

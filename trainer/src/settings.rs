@@ -47,15 +47,76 @@ pub struct DataSettings {
     pub path: PathBuf,
     /// At most this many posts per split, for a quick try.
     pub limit: Option<usize>,
+    /// The field (or column) that holds the classes, if it is not called `label` or `labels`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Classes with fewer posts in the whole data set are left out.
+    #[serde(skip_serializing_if = "is_default")]
+    pub min_posts: usize,
+    /// MM-IMDb: which plots of a film are posts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub plots: Plots,
+    /// Hateful Memes: which file is tested on.
+    #[serde(skip_serializing_if = "is_default")]
+    pub test_file: TestFile,
+}
+
+/// Which plots of a film are posts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Plots {
+    /// Each: what the reference code does.
+    #[default]
+    All,
+    /// The first one.
+    First,
+}
+
+/// Which file of Hateful Memes is tested on; papers rarely say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum TestFile {
+    /// `test_seen.jsonl`, 1,000 memes.
+    #[default]
+    TestSeen,
+    /// `test_unseen.jsonl`, 2,000 memes.
+    TestUnseen,
+}
+
+impl TestFile {
+    /// The file's name.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::TestSeen => "test_seen.jsonl",
+            Self::TestUnseen => "test_unseen.jsonl",
+        }
+    }
+}
+
+/// Settings that most runs do not need stay out of the resolved copy.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The kinds of data sets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Format {
     /// A folder with `data.jsonl` and pictures (`docs/data.md`).
     #[default]
     Jsonl,
+    /// A folder with `data.csv` and pictures.
+    Csv,
+    /// A folder with `data.parquet`.
+    Parquet,
+    /// MM-IMDb as it is published.
+    MmImdb,
+    /// UPMC Food-101 as it is published.
+    Food101,
+    /// Hateful Memes as it is published.
+    HatefulMemes,
     /// Coloured squares with words, made on the spot: for tests and first tries.
     Synthetic,
 }
@@ -66,6 +127,10 @@ impl Default for DataSettings {
             format: Format::Jsonl,
             path: "data/emoji".into(),
             limit: None,
+            label: None,
+            min_posts: 0,
+            plots: Plots::All,
+            test_file: TestFile::TestSeen,
         }
     }
 }

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::missing::{self, MissingArgs};
 use crate::data::check;
 use crate::data::prepare::{self, Part};
+use crate::settings::{DataSettings, Format, Plots, TestFile};
 
 /// Prepare or check data
 #[derive(Debug, Args)]
@@ -46,8 +47,23 @@ struct PrepareArgs {
 
 #[derive(Debug, Args)]
 struct CheckArgs {
-    /// A folder with data.jsonl
+    /// The folder
     folder: PathBuf,
+    /// Its layout
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// The field with the classes, if it is not called label or labels
+    #[arg(long)]
+    label: Option<String>,
+    /// Leave classes with fewer posts out
+    #[arg(long, default_value_t = 0)]
+    min_posts: usize,
+    /// MM-IMDb: which plots of a film are posts
+    #[arg(long, value_enum, default_value_t)]
+    plots: Plots,
+    /// Hateful Memes: which file is tested on
+    #[arg(long, value_enum, default_value_t)]
+    test_file: TestFile,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -76,7 +92,15 @@ pub fn run(command: &DataCommand) -> Result<()> {
         }
         Action::Missing(args) => missing::run(args),
         Action::Check(args) => {
-            let report = check::check(&args.folder)?;
+            let settings = DataSettings {
+                format: args.format,
+                label: args.label.clone(),
+                min_posts: args.min_posts,
+                plots: args.plots,
+                test_file: args.test_file,
+                ..DataSettings::default()
+            };
+            let report = check::check(&args.folder, &settings)?;
             if args.json {
                 println!("{}", serde_json::to_string_pretty(&report)?);
             } else {

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::data::format::jsonl;
 use crate::data::missing::{Drawn, Recipe};
+use crate::data::record;
 use crate::data::split::Split;
-use crate::data::{jsonl, record};
 use crate::settings::{MissingKind, MissingRng};
 
 /// How many of the drawn rows are printed.

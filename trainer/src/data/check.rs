@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use shared::Case;
 use shared::preprocess::image::ImagePreprocessor;
 
-use super::jsonl;
-use super::loader::read;
+use super::format::{self, DataSet};
 use super::record::{self, Post, Split};
+use crate::settings::DataSettings;
 
 /// At most so many examples of one problem are printed; the counts are complete.
 const EXAMPLES: usize = 10;
@@ -27,6 +27,10 @@ pub struct Report {
     pub unlabelled: usize,
     /// Posts by class, then by split.
     pub labels: BTreeMap<String, BTreeMap<Split, usize>>,
+    /// What the reader left out or took otherwise than one might think.
+    pub notes: Vec<String>,
+    /// What differs from the published sizes of the data set.
+    pub differences: Vec<String>,
     /// Pictures that cannot be read, with line and file.
     pub unreadable: Vec<String>,
     /// Pictures with the same bytes in more than one split.
@@ -47,10 +51,19 @@ pub struct Shared {
 /// Looks a data folder over.
 ///
 /// # Errors
-/// If `data.jsonl` itself cannot be used ([`jsonl::read`]): a bad line, an id used twice.
-pub fn check(folder: &Path) -> Result<Report> {
-    let posts = jsonl::read(folder)?;
-    let mut report = Report::default();
+/// If the lists themselves cannot be used ([`format::read`]): a bad line, an id used twice.
+pub fn check(folder: &Path, settings: &DataSettings) -> Result<Report> {
+    let DataSet {
+        posts,
+        classes,
+        notes,
+    } = format::read(folder, settings)?;
+    let (layout, test) = (settings.format, settings.test_file);
+    let mut report = Report {
+        differences: format::counts::differences(layout, test, &posts, classes.len()),
+        notes,
+        ..Report::default()
+    };
     for post in &posts {
         *report
             .posts
@@ -80,17 +93,17 @@ fn look_at_images(posts: &[Post]) -> (Vec<String>, Vec<Option<[u8; 32]>>) {
     let looked: Vec<(Option<String>, Option<[u8; 32]>)> = posts
         .par_iter()
         .map(|post| {
-            let Some(path) = &post.image else {
+            let Some(picture) = &post.image else {
                 return (None, None);
             };
-            let looked = read(path).and_then(|bytes| {
+            let looked = picture.bytes().and_then(|bytes| {
                 decoder.bytes(&bytes)?;
                 Ok(Sha256::digest(&bytes).into())
             });
             match looked {
                 Ok(digest) => (None, Some(digest)),
                 Err(error) => {
-                    let place = format!("line {}: {}: {error:#}", post.line, path.display());
+                    let place = format!("{}: {picture}: {error:#}", post.place());
                     (Some(place), None)
                 }
             }
@@ -156,6 +169,12 @@ impl fmt::Display for Report {
                 .map(|(case, count)| format!("{count} {case}"))
                 .collect();
             writeln!(f, "{split}: {total} posts ({})", parts.join(", "))?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        for difference in &self.differences {
+            writeln!(f, "differs from the published data set: {difference}")?;
         }
         writeln!(f, "classes: {}", self.labels.len())?;
         let width = self
@@ -238,13 +257,14 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::format::jsonl;
     use crate::data::synthetic;
 
     #[test]
     fn a_sound_folder_has_no_findings() {
         let folder = tempfile::tempdir().unwrap();
         synthetic::write(folder.path(), [6, 3, 3], 1).unwrap();
-        let report = check(folder.path()).unwrap();
+        let report = check(folder.path(), &DataSettings::default()).unwrap();
         assert!(!report.is_broken());
         assert_eq!(report.posts[&Split::Train][&Case::Complete], 6);
         assert!(report.shared_images.is_empty() && report.shared_texts.is_empty());
@@ -264,7 +284,7 @@ mod tests {
         lines += "{\"id\":\"x\",\"text\":\"Same, words\",\"label\":\"rare\",\"split\":\"test\"}\n";
         lines += "{\"id\":\"y\",\"text\":\"same words\",\"split\":\"train\"}\n";
         std::fs::write(&path, lines).unwrap();
-        let report = check(folder.path()).unwrap();
+        let report = check(folder.path(), &DataSettings::default()).unwrap();
         assert!(report.is_broken());
         assert_eq!(report.unreadable.len(), 1);
         assert!(

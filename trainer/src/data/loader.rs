@@ -1,7 +1,5 @@
 //! Owns posts from disk as a source of batches: read and preprocessed once if they fit in memory, else on the way.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use candle_core::Device;
 use rayon::prelude::*;
@@ -48,12 +46,12 @@ impl Loader {
     ) -> Result<Self> {
         let cases = posts
             .iter()
-            .map(|post| post.case().with_context(|| place(post)))
+            .map(|post| post.case().with_context(|| post.place()))
             .collect::<Result<_>>()?;
         let classes = record::indices(&posts, classes)?;
         let encode = |post: &Post| -> Result<Option<Encoded>> {
             let text = post.text.as_deref().map(|text| tokenizer.encode(text));
-            text.transpose().with_context(|| place(post))
+            text.transpose().with_context(|| post.place())
         };
         let tokens = posts.par_iter().map(encode).collect::<Result<_>>()?;
         let pictures = posts.iter().filter(|post| post.image.is_some()).count();
@@ -109,7 +107,7 @@ impl Loader {
             .into_iter()
             .map(|post| {
                 let tokens = self.tokens[post].clone();
-                tokens.with_context(|| format!("{} has no text to give", place(&self.posts[post])))
+                tokens.with_context(|| format!("{} has no text to give", self.posts[post].place()))
             })
             .collect::<Result<_>>()?;
         let context = Some(self.tokenizer.context_length());
@@ -129,7 +127,7 @@ impl Loader {
             Some(pixels) => pixels[post].clone(),
             None => pixels(&self.posts[post], &self.images)?,
         };
-        found.with_context(|| format!("{} has no image to give", place(&self.posts[post])))
+        found.with_context(|| format!("{} has no image to give", self.posts[post].place()))
     }
 }
 
@@ -157,29 +155,22 @@ impl Source for Loader {
 
 /// The preprocessed picture of a post, if it has one.
 fn pixels(post: &Post, images: &ImagePreprocessor) -> Result<Option<Vec<f32>>> {
-    let Some(path) = &post.image else {
+    let Some(picture) = &post.image else {
         return Ok(None);
     };
-    let pixels = || -> Result<Vec<f32>> { Ok(images.pixels(&read(path)?)?) };
+    let pixels = || -> Result<Vec<f32>> { Ok(images.pixels(&picture.bytes()?)?) };
     pixels()
         .map(Some)
-        .with_context(|| format!("{}: {}", place(post), path.display()))
-}
-
-/// The bytes of a picture's file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).context("the picture cannot be read")
-}
-
-/// Where a post is, for messages.
-fn place(post: &Post) -> String {
-    format!("data.jsonl line {}, post {:?}", post.line, post.id)
+        .with_context(|| format!("{}: {picture}", post.place()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::data::{jsonl, synthetic};
+    use crate::data::format::jsonl;
+    use crate::data::synthetic;
     use crate::pretrain::tokenizer;
 
     fn loader(folder: &Path, cache: usize) -> Result<Loader> {
@@ -222,10 +213,7 @@ mod tests {
     fn a_damaged_picture_is_named_with_its_line() {
         let folder = tempfile::tempdir().unwrap();
         synthetic::write(folder.path(), [3, 0, 0], 1).unwrap();
-        let path = jsonl::read(folder.path()).unwrap()[1]
-            .image
-            .clone()
-            .unwrap();
+        let path = folder.path().join("images/train-1.png");
         std::fs::write(&path, b"no picture").unwrap();
         let error = format!("{:#}", loader(folder.path(), CACHE).err().unwrap());
         assert!(

@@ -302,12 +302,22 @@ mod tests {
             ratio: 0.9,
             ..BOTH
         };
-        assert_eq!(image.draw(Split::Test, [7_799; 3]).unwrap().counts(), [780, 0, 7_019]);
         assert_eq!(
-            Recipe { ratio: 0.0, ..BOTH }.draw(Split::Val, [5; 3]).unwrap().counts(),
+            image.draw(Split::Test, [7_799; 3]).unwrap().counts(),
+            [780, 0, 7_019]
+        );
+        assert_eq!(
+            Recipe { ratio: 0.0, ..BOTH }
+                .draw(Split::Val, [5; 3])
+                .unwrap()
+                .counts(),
             [5, 0, 0]
         );
-        assert!(Recipe { ratio: 1.5, ..BOTH }.draw(Split::Val, [5; 3]).is_err());
+        assert!(
+            Recipe { ratio: 1.5, ..BOTH }
+                .draw(Split::Val, [5; 3])
+                .is_err()
+        );
     }
 
     #[test]
@@ -317,7 +327,10 @@ mod tests {
         assert_ne!(table.cases, BOTH.draw(Split::Test, [100; 3]).unwrap().cases);
         assert_ne!(
             table.cases,
-            Recipe { seed: 1, ..BOTH }.draw(Split::Train, [100; 3]).unwrap().cases
+            Recipe { seed: 1, ..BOTH }
+                .draw(Split::Train, [100; 3])
+                .unwrap()
+                .cases
         );
     }
 
@@ -325,15 +338,30 @@ mod tests {
     fn files_are_checked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("train.json");
-        let table = BOTH.draw(Split::Train, [50; 3]).unwrap().load_or_save(&path).unwrap();
+        let table = BOTH
+            .draw(Split::Train, [50; 3])
+            .unwrap()
+            .load_or_save(&path)
+            .unwrap();
         assert_eq!(
-            BOTH.draw(Split::Train, [50; 3]).unwrap().load_or_save(&path).unwrap(),
+            BOTH.draw(Split::Train, [50; 3])
+                .unwrap()
+                .load_or_save(&path)
+                .unwrap(),
             table
         );
         let error = |result: Result<Table>| format!("{:#}", result.unwrap_err());
         assert!(error(Table::load(&path, 51)).contains("for 50 posts"));
         let other = Recipe { seed: 9, ..BOTH };
-        assert!(error(other.draw(Split::Train, [50; 3]).unwrap().load_or_save(&path)).contains("seed: 9"));
+        assert!(
+            error(
+                other
+                    .draw(Split::Train, [50; 3])
+                    .unwrap()
+                    .load_or_save(&path)
+            )
+            .contains("seed: 9")
+        );
         let text = std::fs::read_to_string(&path).unwrap();
         let damaged = text.replacen("\"codes\": \"", "\"codes\": \"0", 1);
         std::fs::write(&path, damaged).unwrap();

@@ -2,7 +2,7 @@
 
 pub mod check;
 pub mod cpython;
-pub mod jsonl;
+pub mod format;
 pub mod loader;
 pub mod missing;
 pub mod prepare;

@@ -1,9 +1,12 @@
 //! Owns one post as it lies on disk, and what a set of posts has in common: its classes.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use shared::Case;
 
 pub use super::split::Split;
@@ -13,21 +16,61 @@ pub use super::split::Split;
 pub struct Post {
     /// Its name, unique in its data set.
     pub id: String,
-    /// The picture's file.
-    pub image: Option<PathBuf>,
+    /// The picture.
+    pub image: Option<Picture>,
     /// The words; never blank.
     pub text: Option<String>,
     /// Its classes; one for multi-class tasks. Empty if not known.
     pub labels: Vec<String>,
     /// What it is for.
     pub split: Split,
-    /// The line of `data.jsonl` it was read from, counted from 1.
+    /// The file it was read from, for messages.
+    pub file: Arc<str>,
+    /// The line or row there, counted from 1.
     pub line: usize,
     /// What its missing code belongs to, if several posts share one: a film of many plots.
     pub group: Option<String>,
 }
 
+/// A post's picture, undecoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// A file.
+    File(PathBuf),
+    /// The bytes of one.
+    Bytes(Arc<[u8]>),
+}
+
+impl Picture {
+    /// The bytes.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>> {
+        match self {
+            Self::File(path) => std::fs::read(path)
+                .map(Cow::Owned)
+                .context("the picture cannot be read"),
+            Self::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+        }
+    }
+}
+
+impl fmt::Display for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Bytes(bytes) => write!(f, "picture of {} bytes", bytes.len()),
+        }
+    }
+}
+
 impl Post {
+    /// Where it is, for messages: `data.jsonl line 3, post "7"`.
+    pub fn place(&self) -> String {
+        format!("{} line {}, post {:?}", self.file, self.line, self.id)
+    }
+
     /// Which modalities the post has.
     ///
     /// # Errors
@@ -72,7 +115,10 @@ pub fn table_rows(posts: &[Post]) -> Vec<usize> {
 
 /// How many rows the missing table of a split has.
 pub fn rows(posts: &[Post]) -> usize {
-    table_rows(posts).into_iter().max().map_or(0, |last| last + 1)
+    table_rows(posts)
+        .into_iter()
+        .max()
+        .map_or(0, |last| last + 1)
 }
 
 /// Each post's classes as indices into `classes`.
@@ -88,9 +134,8 @@ pub fn indices(posts: &[Post], classes: &[String]) -> Result<Vec<Vec<usize>>> {
                 match classes.iter().position(|class| class == label) {
                     Some(index) => indices.push(index),
                     None => bail!(
-                        "data.jsonl line {}, post {:?}: the label {label:?} is none of the {} classes of the model",
-                        post.line,
-                        post.id,
+                        "{}: the label {label:?} is none of the {} classes of the model",
+                        post.place(),
                         classes.len()
                     ),
                 }
@@ -112,6 +157,7 @@ mod tests {
             text: Some("words".into()),
             labels: vec![label.into()],
             split: Split::Train,
+            file: "data.jsonl".into(),
             line,
             group: None,
         }
@@ -136,7 +182,13 @@ mod tests {
             group: group.map(String::from),
             ..post(1, "x")
         };
-        let posts = [of(Some("b")), of(None), of(Some("a")), of(Some("b")), of(None)];
+        let posts = [
+            of(Some("b")),
+            of(None),
+            of(Some("a")),
+            of(Some("b")),
+            of(None),
+        ];
         assert_eq!(table_rows(&posts), [0, 1, 2, 0, 3]);
         assert_eq!((rows(&posts), rows(&[])), (4, 0));
     }

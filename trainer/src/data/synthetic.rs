@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use image::{Rgb, RgbImage};
 use shared::rng::{self, Rng};
 
-use super::jsonl;
+use super::format::jsonl;
 use super::split::Split;
 use crate::engine::atomic;
 

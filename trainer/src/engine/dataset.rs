@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use candle_core::Device;
 use shared::Case;
-use shared::config::Task;
 use shared::model::Model;
 
 use super::frozen::FrozenSource;
 use super::source::{Source, Split as Placed};
 use crate::clip_folder::ClipFolder;
+use crate::data::format::{self, DataSet};
 use crate::data::loader::{CACHE, Loader};
 use crate::data::missing::Recipe;
 use crate::data::split::Split;
-use crate::data::{jsonl, record, synthetic};
+use crate::data::{record, synthetic};
 use crate::settings::{Format, MissingKind, MissingSettings, Settings};
 
 /// Synthetic posts per split.
@@ -46,30 +46,17 @@ impl Dataset {
     ) -> Result<Self> {
         let made;
         let folder = match settings.data.format {
-            Format::Jsonl => settings.data.path.as_path(),
             Format::Synthetic => {
                 made = tempfile::tempdir().context("cannot make a folder for synthetic posts")?;
                 synthetic::write(made.path(), SYNTHETIC, settings.train.seed)?;
                 made.path()
             }
+            _ => settings.data.path.as_path(),
         };
-        let posts = jsonl::read(folder)?;
-        if settings.model.task == Task::MultiClass {
-            let odd = posts
-                .iter()
-                .find(|post| post.labels.len() != 1 && which.contains(&post.split));
-            if let Some(post) = odd {
-                bail!(
-                    "{} line {}: the post {:?} has {} labels, but a multi_class task needs exactly one \
-                     (model.task = \"multi_label\" takes any number)",
-                    folder.join(jsonl::FILE).display(),
-                    post.line,
-                    post.id,
-                    post.labels.len()
-                );
-            }
-        }
-        let classes = known.map_or_else(|| record::classes(&posts), <[String]>::to_vec);
+        let DataSet { posts, classes, .. } = format::read(folder, &settings.data)?;
+        let opened = posts.iter().filter(|post| which.contains(&post.split));
+        format::check_task(opened, settings.model.task)?;
+        let classes = known.map_or(classes, <[String]>::to_vec);
         let mut splits = BTreeMap::new();
         let limit = settings.data.limit;
         for &split in which {

@@ -132,7 +132,11 @@ impl Posts {
             rows.flat_map(f32::to_le_bytes).collect()
         };
         let own = self.own.iter().map(|case| case.code()).collect();
-        let rows = self.rows.iter().flat_map(|&row| (row as u32).to_le_bytes()).collect();
+        let rows = self
+            .rows
+            .iter()
+            .flat_map(|&row| (row as u32).to_le_bytes())
+            .collect();
         [
             ("cases", own, vec![count], Dtype::U8),
             ("rows", rows, vec![count], Dtype::U32),
@@ -167,7 +171,10 @@ impl Posts {
             .map(Case::from_code)
             .collect::<shared::Result<_>>()?;
         let table_rows = tensor("rows")?;
-        ensure!(table_rows.len() == own.len() * 4, "the rows have a wrong size");
+        ensure!(
+            table_rows.len() == own.len() * 4,
+            "the rows have a wrong size"
+        );
         let table_rows = table_rows
             .chunks_exact(4)
             .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
@@ -229,7 +236,11 @@ impl Outcome {
             Split::Val => &self.val,
             Split::Train | Split::Test => &self.test,
         };
-        let rows = [self.header.rows, self.val.table_rows(), self.test.table_rows()];
+        let rows = [
+            self.header.rows,
+            self.val.table_rows(),
+            self.test.table_rows(),
+        ];
         let table = recipe.draw(split, rows)?;
         let mut all = Predictions::default();
         for (post, (&own, &row)) in posts.own.iter().zip(&posts.rows).enumerate() {

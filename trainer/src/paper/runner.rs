@@ -204,7 +204,10 @@ impl<'a> Runner<'a> {
         );
         let train = data.source(Split::Train)?;
         header.posts = train.len();
-        header.rows = (0..train.len()).map(|post| train.row(post) + 1).max().unwrap_or(0);
+        header.rows = (0..train.len())
+            .map(|post| train.row(post) + 1)
+            .max()
+            .unwrap_or(0);
         header.rng = settings.missing.rng;
         header.step = state.best.map_or(state.step, |best| best.step);
         let outcome = Outcome {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
-use super::record::{Post, Split};
+use super::labels::LabelField;
+use crate::data::record::{Picture, Post, Split};
 
 /// The file's name in a data folder.
 pub const FILE: &str = "data.jsonl";
@@ -21,6 +22,14 @@ const ENDINGS: [&str; 5] = ["jpg", "png", "jpeg", "webp", "gif"];
 /// If the file cannot be read, a line is no JSON object, a field has the wrong kind, a post has neither an image nor
 /// a text, or two posts have the same id.
 pub fn read(folder: &Path) -> Result<Vec<Post>> {
+    read_with(folder, &LabelField::default())
+}
+
+/// As [`read`], with the classes in a field of another name.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with(folder: &Path, label: &LabelField) -> Result<Vec<Post>> {
     let path = folder.join(FILE);
     let text = std::fs::read_to_string(&path).with_context(|| {
         format!(
@@ -28,7 +37,7 @@ pub fn read(folder: &Path) -> Result<Vec<Post>> {
             path.display()
         )
     })?;
-    let posts = parse(&text, folder, &path.display().to_string())?;
+    let posts = parse_with(&text, folder, &path.display().to_string(), label)?;
     let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
     for post in &posts {
         if let Some(first) = lines.insert(&post.id, post.line) {
@@ -49,11 +58,15 @@ pub fn read(folder: &Path) -> Result<Vec<Post>> {
 /// # Errors
 /// As [`read`], but ids may repeat.
 pub fn parse(text: &str, folder: &Path, name: &str) -> Result<Vec<Post>> {
+    parse_with(text, folder, name, &LabelField::default())
+}
+
+fn parse_with(text: &str, folder: &Path, name: &str, label: &LabelField) -> Result<Vec<Post>> {
     let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
     lines
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(i, line)| {
-            parse_line(line, i + 1, folder).with_context(|| format!("{name} line {}", i + 1))
+            parse_line(line, i + 1, folder, label).with_context(|| format!("{name} line {}", i + 1))
         })
         .collect()
 }
@@ -62,7 +75,7 @@ pub fn parse(text: &str, folder: &Path, name: &str) -> Result<Vec<Post>> {
 ///
 /// # Errors
 /// If it is no JSON object, a field has the wrong kind, or there is neither an image nor a text.
-pub fn parse_line(line: &str, number: usize, folder: &Path) -> Result<Post> {
+fn parse_line(line: &str, number: usize, folder: &Path, label: &LabelField) -> Result<Post> {
     let value: Value = serde_json::from_str(line)
         .map_err(|e| anyhow::anyhow!("no valid JSON at column {}: {e}", e.column()))?;
     let Value::Object(fields) = value else {
@@ -79,8 +92,8 @@ pub fn parse_line(line: &str, number: usize, folder: &Path) -> Result<Post> {
     };
     let text = string(&fields, "text")?.filter(|text| !text.trim().is_empty());
     let image = match string(&fields, "image")?.filter(|path| !path.trim().is_empty()) {
-        Some(path) => Some(folder.join(path)),
-        None => image_by_id(folder, &id),
+        Some(path) => Some(Picture::File(folder.join(path))),
+        None => image_by_id(folder, &id).map(Picture::File),
     };
     if image.is_none() && text.is_none() {
         bail!("the post {id:?} has neither an image nor a text; give at least one");
@@ -92,46 +105,15 @@ pub fn parse_line(line: &str, number: usize, folder: &Path) -> Result<Post> {
             .map_err(|e| anyhow::anyhow!("the field \"split\": {e}"))?,
     };
     Ok(Post {
-        labels: labels(&fields)?,
+        labels: label.of(&fields)?,
         id,
         image,
         text,
         split,
+        file: FILE.into(),
         line: number,
         group: None,
     })
-}
-
-/// `label` (a string or a number) or `labels` (a list of them), not both.
-fn labels(fields: &Map<String, Value>) -> Result<Vec<String>> {
-    let one = |field: &str, value: &Value| match value {
-        Value::String(label) => Ok(label.clone()),
-        Value::Number(label) => Ok(label.to_string()),
-        Value::Bool(label) => Ok(label.to_string()),
-        other => bail!(
-            "the field {field:?} must hold strings, but has {}",
-            kind(other)
-        ),
-    };
-    let present = |field: &str| fields.get(field).filter(|value| !value.is_null());
-    match (present("label"), present("labels")) {
-        (None, None) => Ok(Vec::new()),
-        (Some(_), Some(_)) => bail!("the post has both \"label\" and \"labels\"; use one of them"),
-        (Some(label), None) => Ok(vec![one("label", label)?]),
-        (None, Some(Value::Array(labels))) => {
-            let mut labels: Vec<String> = labels
-                .iter()
-                .map(|label| one("labels", label))
-                .collect::<Result<_>>()?;
-            labels.sort();
-            labels.dedup();
-            Ok(labels)
-        }
-        (None, Some(other)) => bail!(
-            "the field \"labels\" must be a list, but is {}",
-            kind(other)
-        ),
-    }
 }
 
 fn string(fields: &Map<String, Value>, field: &str) -> Result<Option<String>> {
@@ -157,7 +139,7 @@ fn image_by_id(folder: &Path, id: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
@@ -183,12 +165,13 @@ mod tests {
         std::fs::write(folder.path().join(FILE), text).unwrap();
         let posts = read(folder.path()).unwrap();
         assert_eq!(posts.len(), 3);
-        assert_eq!(posts[0].image, Some(folder.path().join("images/7.png")));
+        let file = |name: &str| Some(Picture::File(folder.path().join(name)));
+        assert_eq!(posts[0].image, file("images/7.png"));
         assert_eq!(
             (posts[0].split, posts[0].text.as_deref()),
             (Split::Val, None)
         );
-        assert_eq!(posts[1].image, Some(folder.path().join("p/q.jpg")));
+        assert_eq!(posts[1].image, file("p/q.jpg"));
         assert_eq!(posts[1].labels, ["drink", "tea"]);
         assert_eq!((posts[2].id.as_str(), posts[2].line), ("4", 4));
         assert!(posts[2].image.is_none() && posts[2].labels.is_empty());
@@ -239,6 +222,14 @@ mod tests {
     fn an_id_leads_nowhere_else() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("secret.png"), "").unwrap();
-        assert!(parse_line(r#"{"id":"../secret"}"#, 1, folder.path()).is_err());
+        assert!(
+            parse_line(
+                r#"{"id":"../secret"}"#,
+                1,
+                folder.path(),
+                &LabelField::default()
+            )
+            .is_err()
+        );
     }
 }
