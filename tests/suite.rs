@@ -9,6 +9,7 @@ mod clip_parity;
 mod data_sets;
 mod dcp_golden;
 mod evaluation;
+mod experiments;
 mod frozen;
 mod gradients;
 mod head_golden;

@@ -1,5 +1,6 @@
 //! Owns `trainer paper`: running the grid of an experiment, cell by cell, and writing its tables and figures.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -172,6 +173,7 @@ fn plan(args: &Args) -> Result<Plan> {
 
 /// Runs the cells; false if it was interrupted.
 fn train(args: &Args, plan: &Plan, cells: &[Cell], device: &Device) -> Result<bool> {
+    share_cores(args.jobs)?;
     interrupt::listen()?;
     let mut helpers = if args.worker {
         Vec::new()
@@ -226,6 +228,18 @@ fn say(
         start.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// Several processes share the cores: each takes its part of them, unless RAYON_NUM_THREADS says otherwise.
+fn share_cores(jobs: usize) -> Result<()> {
+    if jobs < 2 || std::env::var_os("RAYON_NUM_THREADS").is_some() {
+        return Ok(());
+    }
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads((cores / jobs).max(1))
+        .build_global()
+        .context("the cores cannot be shared among the processes")
 }
 
 /// The other processes: this program with the same arguments.

@@ -163,8 +163,8 @@ impl Plan {
         Ok(cells)
     }
 
-    /// The settings of a cell: those of its data set, then the prompt's, the head's, the data set's for these two, the
-    /// cell's own, and `last`.
+    /// The settings of a cell: those of its data set, then the prompt's, the head's, the data set's for the head and for
+    /// the prompt, the cell's own, and `last`.
     ///
     /// # Errors
     /// If they contradict each other, or the cell is none of this plan.
@@ -179,7 +179,7 @@ impl Plan {
         let mut overrides = data.overrides.clone();
         overrides.extend(variant(&self.prompts, &cell.prompt)?);
         overrides.extend(variant(&self.heads, &cell.head)?);
-        for name in [&cell.prompt, &cell.head] {
+        for name in [&cell.head, &cell.prompt] {
             overrides.extend(data.variants.get(name).into_iter().flatten().cloned());
         }
         overrides.extend(cell.overrides());
