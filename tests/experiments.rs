@@ -29,7 +29,9 @@ impl Place {
 
 fn call(folder: &Path, arguments: &str) -> String {
     let mut program = tiny::trainer().unwrap();
-    let program = program.current_dir(folder).args(arguments.split_whitespace());
+    let program = program
+        .current_dir(folder)
+        .args(arguments.split_whitespace());
     let output = program.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
@@ -45,11 +47,16 @@ const DATA: &str = "--data mm-imdb=films --data food101=food --data hateful-meme
 #[test]
 fn table_1_is_planned_and_a_cell_of_each_data_set_takes_a_few_steps() {
     let place = Place::new();
-    let said = place.call(&format!("paper table1 {DATA} --dry-run --steps 2 --out out"));
+    let said = place.call(&format!(
+        "paper table1 {DATA} --dry-run --steps 2 --out out"
+    ));
     assert!(said.contains("food101/map-dept-image-90-seed2"), "{said}");
     assert!(said.contains("729 cells, 0 of them finished"), "{said}");
     for title in ["MM-IMDb", "UPMC Food-101", "Hateful Memes"] {
-        assert!(said.contains(&format!("{title}: 243 cells of 6 steps")), "{said}");
+        assert!(
+            said.contains(&format!("{title}: 243 cells of 6 steps")),
+            "{said}"
+        );
     }
     assert!(!place.path("out").exists());
 }
@@ -62,8 +69,14 @@ fn one_place_of_each_table_is_run_and_compared_with_the_paper() {
     ));
     assert_eq!(said.matches("seed0").count(), 6, "{said}");
     let table = std::fs::read_to_string(place.path("out/table1.md")).unwrap();
-    assert!(table.contains(" / 55.5 / "), "the paper's 55.48 is missing\n{table}");
-    assert!(table.contains(" / 82.2 / ") && table.contains(" / 67.6 / "), "{table}");
+    assert!(
+        table.contains(" / 55.5 / "),
+        "the paper's 55.48 is missing\n{table}"
+    );
+    assert!(
+        table.contains(" / 82.2 / ") && table.contains(" / 67.6 / "),
+        "{table}"
+    );
 }
 
 #[test]
@@ -71,14 +84,16 @@ fn steps_are_timed_head_by_head() {
     let place = Place::new();
     place.call("paper fig5 --data food101=food --clip clip --preset small --out out");
     for what in ["training", "testing"] {
-        let figures = std::fs::read_to_string(place.path(&format!("out/fig5-food101-{what}.csv"))).unwrap();
+        let figures =
+            std::fs::read_to_string(place.path(&format!("out/fig5-food101-{what}.csv"))).unwrap();
         assert_eq!(figures.lines().count(), 1 + 9, "{figures}");
         for line in figures.lines().skip(1) {
             let fields: Vec<&str> = line.split(',').collect();
             assert_eq!(fields[2], "10", "{line}");
             assert!(fields[3].parse::<f64>().unwrap() > 0.0, "{line}");
         }
-        let drawing = std::fs::read_to_string(place.path(&format!("out/fig5-food101-{what}.svg"))).unwrap();
+        let drawing =
+            std::fs::read_to_string(place.path(&format!("out/fig5-food101-{what}.svg"))).unwrap();
         assert!(drawing.starts_with("<svg"));
     }
 }
@@ -87,7 +102,10 @@ fn steps_are_timed_head_by_head() {
 fn missing_tables_are_printed_and_written_with_what_they_were_drawn_from() {
     let folder = tempfile::tempdir().unwrap();
     let rows = "--rng cpython --kind both --ratio 0.7 --rows train=15552,val=2608,test=7799";
-    let said = call(folder.path(), &format!("data missing {rows} --out tables --name mmimdb"));
+    let said = call(
+        folder.path(),
+        &format!("data missing {rows} --out tables --name mmimdb"),
+    );
     for part in [
         "train: 15552 rows, first sampled 13835 6311 12418 14585 6890; 4666 complete, 5443 text missing",
         "sha256 465324a518e9b8fb",
@@ -96,9 +114,16 @@ fn missing_tables_are_printed_and_written_with_what_they_were_drawn_from() {
     ] {
         assert!(said.contains(part), "{said} lacks {part:?}");
     }
-    let table = folder.path().join("tables/mmimdb_test_missing_both_70_cpython_seed0.json");
+    let table = folder
+        .path()
+        .join("tables/mmimdb_test_missing_both_70_cpython_seed0.json");
     let table = std::fs::read_to_string(table).unwrap();
-    for part in ["\"rng\": \"cpython\"", "\"rows\": 7799", "\"kind\": \"both\"", "dc3df2de02f26901"] {
+    for part in [
+        "\"rng\": \"cpython\"",
+        "\"rows\": 7799",
+        "\"kind\": \"both\"",
+        "dc3df2de02f26901",
+    ] {
         assert!(table.contains(part), "the table lacks {part:?}");
     }
 }
