@@ -17,7 +17,7 @@ CASES = ["complete", "text_missing", "image_missing"]
 SIDES = {"complete": ["image", "text"], "text_missing": ["image"], "image_missing": ["text"]}
 D, K, POSTS = 7, 4, 6
 SCALE = [6.0, 9.0, 12.0]
-RESIDUAL = 0.4
+RESIDUAL = 0.6
 
 random = np.random.default_rng(325)
 tensors = {}

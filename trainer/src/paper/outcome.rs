@@ -55,7 +55,7 @@ pub struct Posts {
     pub rows: Vec<usize>,
     /// The classes of each.
     pub targets: Vec<Vec<usize>>,
-    /// By case code: the logits [K] of each post; empty for a post that cannot appear in the case.
+    /// By case code: the logits `[K]` of each post; empty for a post that cannot appear in the case.
     pub logits: [Vec<Vec<f32>>; 3],
 }
 
