@@ -79,25 +79,30 @@ fn cargo_tool(program: &str, package: &str, version: &str, features: &str) -> Re
     println!(
         "    {program} {version} is not here yet: building it into {FOLDER} once, which takes some minutes"
     );
+    // First with the versions that the tool was published with. A registry may have lost one of them since; then with
+    // those that it has now: the tool's own version, which must equal that of the library, stays.
+    let exact = install(package, version, features, true);
+    let installed = exact.or_else(|error| {
+        println!("    {error:#}; trying again with the versions of its parts that there are now");
+        install(package, version, features, false)
+    });
+    installed
+        .with_context(|| format!("{program} {version} could not be installed; is there a network?"))
+}
+
+/// Builds a tool into our folder.
+fn install(package: &str, version: &str, features: &str, locked: bool) -> Result<()> {
     // These run for seconds at a time: compile them quickly rather than well.
     call(
         cargo()
-            .args([
-                "install",
-                package,
-                "--version",
-                version,
-                "--locked",
-                "--root",
-                FOLDER,
-            ])
+            .args(["install", package, "--version", version, "--root", FOLDER])
+            .args(locked.then_some("--locked"))
             .args(features.split_whitespace())
             .env("CARGO_TARGET_DIR", format!("{FOLDER}/build"))
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
             .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
             .env_remove("RUSTFLAGS"),
     )
-    .with_context(|| format!("{program} {version} could not be installed; is there a network?"))
 }
 
 /// The version of a package in Cargo.lock.
