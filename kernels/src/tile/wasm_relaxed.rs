@@ -1,0 +1,88 @@
+//! Owns the kernels for WebAssembly's relaxed SIMD: a fused multiply-add, and a product of four bytes at a time.
+#![allow(unsafe_code)]
+
+use std::arch::wasm32::*;
+
+use super::{ByteKernel, FloatKernel, Kernel, Tile, by_rows};
+
+const COLUMNS: usize = 8;
+
+pub(super) static FLOAT: FloatKernel = Kernel {
+    name: "relaxed simd",
+    rows: 6,
+    columns: COLUMNS,
+    unit: 1,
+    tile: float,
+};
+
+pub(super) static BYTE: ByteKernel = Kernel {
+    name: "relaxed simd",
+    rows: 6,
+    columns: COLUMNS,
+    unit: 4,
+    tile: byte,
+};
+
+unsafe fn float(tile: Tile<f32, f32, f32>) {
+    // SAFETY: passed on as it came.
+    unsafe { by_rows!(tile, float_rows: 1 2 3 4 5 6) }
+}
+
+unsafe fn float_rows<const ROWS: usize>(tile: Tile<f32, f32, f32>) {
+    let mut sums = [[f32x4_splat(0.0); 2]; ROWS];
+    let (mut input, mut panel) = (tile.input, tile.panel);
+    for _ in 0..tile.units {
+        // SAFETY: one value of each row and one line of the panel for each of `units`; the caller answers for these.
+        unsafe {
+            let weights = [v128_load(panel.cast()), v128_load(panel.add(4).cast())];
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let x = v128_load32_splat(input.add(row * tile.stride).cast());
+                sums[0] = f32x4_relaxed_madd(x, weights[0], sums[0]);
+                sums[1] = f32x4_relaxed_madd(x, weights[1], sums[1]);
+            }
+            input = input.add(1);
+            panel = panel.add(COLUMNS);
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        // SAFETY: the caller has room for `rows * columns` sums.
+        unsafe {
+            let out = tile.sums.add(row * COLUMNS);
+            v128_store(out.cast(), sums[0]);
+            v128_store(out.add(4).cast(), sums[1]);
+        }
+    }
+}
+
+unsafe fn byte(tile: Tile<i8, u8, i32>) {
+    // SAFETY: passed on as it came.
+    unsafe { by_rows!(tile, byte_rows: 1 2 3 4 5 6) }
+}
+
+/// The second operand has 7 bits: with weights in 0..=127 no implementation that the standard allows can differ, for
+/// neither the sign of a top bit nor a 16-bit sum of two products (at most 2 * 127 * 128) comes into it.
+unsafe fn byte_rows<const ROWS: usize>(tile: Tile<i8, u8, i32>) {
+    let mut sums = [[i32x4_splat(0); 2]; ROWS];
+    let (mut input, mut panel) = (tile.input, tile.panel);
+    for _ in 0..tile.units {
+        // SAFETY: four values of each row and one line of the panel for each of `units`; the caller answers for these.
+        unsafe {
+            let weights = [v128_load(panel.cast()), v128_load(panel.add(16).cast())];
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let x = v128_load32_splat(input.add(row * tile.stride).cast());
+                sums[0] = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights[0], sums[0]);
+                sums[1] = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights[1], sums[1]);
+            }
+            input = input.add(4);
+            panel = panel.add(4 * COLUMNS);
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        // SAFETY: the caller has room for `rows * columns` sums.
+        unsafe {
+            let out = tile.sums.add(row * COLUMNS);
+            v128_store(out.cast(), sums[0]);
+            v128_store(out.add(4).cast(), sums[1]);
+        }
+    }
+}
