@@ -8,6 +8,7 @@ mod cli;
 mod clip_parity;
 mod data_sets;
 mod dcp_golden;
+mod engine;
 mod evaluation;
 mod experiments;
 mod frozen;

@@ -9,6 +9,7 @@ pub mod clip;
 pub mod config;
 pub mod error;
 pub mod head;
+pub mod infer;
 pub mod model;
 pub mod nn;
 pub mod parameter;

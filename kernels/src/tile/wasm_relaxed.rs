@@ -30,20 +30,20 @@ unsafe fn float(tile: Tile<f32, f32, f32>) {
 
 unsafe fn float_rows<const ROWS: usize>(tile: Tile<f32, f32, f32>) {
     let mut sums = [[f32x4_splat(0.0); 2]; ROWS];
-    let (mut input, mut panel) = (tile.input, tile.panel);
-    for _ in 0..tile.units {
+    let inputs: [_; ROWS] = std::array::from_fn(|row| tile.input.wrapping_add(row * tile.stride));
+    let mut step = |unit: usize| {
         // SAFETY: one value of each row and one line of the panel for each of `units`; the caller answers for these.
         unsafe {
-            let weights = [v128_load(panel.cast()), v128_load(panel.add(4).cast())];
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = v128_load32_splat(input.add(row * tile.stride).cast());
+            let line = tile.panel.add(unit * COLUMNS);
+            let weights = [v128_load(line.cast()), v128_load(line.add(4).cast())];
+            for (sums, input) in sums.iter_mut().zip(inputs) {
+                let x = v128_load32_splat(input.add(unit).cast());
                 sums[0] = f32x4_relaxed_madd(x, weights[0], sums[0]);
                 sums[1] = f32x4_relaxed_madd(x, weights[1], sums[1]);
             }
-            input = input.add(1);
-            panel = panel.add(COLUMNS);
         }
-    }
+    };
+    unrolled(tile.units, &mut step);
     for (row, sums) in sums.iter().enumerate() {
         // SAFETY: the caller has room for `rows * columns` sums.
         unsafe {
@@ -63,20 +63,20 @@ unsafe fn byte(tile: Tile<i8, u8, i32>) {
 /// neither the sign of a top bit nor a 16-bit sum of two products (at most 2 * 127 * 128) comes into it.
 unsafe fn byte_rows<const ROWS: usize>(tile: Tile<i8, u8, i32>) {
     let mut sums = [[i32x4_splat(0); 2]; ROWS];
-    let (mut input, mut panel) = (tile.input, tile.panel);
-    for _ in 0..tile.units {
+    let inputs: [_; ROWS] = std::array::from_fn(|row| tile.input.wrapping_add(row * tile.stride));
+    let mut step = |unit: usize| {
         // SAFETY: four values of each row and one line of the panel for each of `units`; the caller answers for these.
         unsafe {
-            let weights = [v128_load(panel.cast()), v128_load(panel.add(16).cast())];
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = v128_load32_splat(input.add(row * tile.stride).cast());
+            let line = tile.panel.add(unit * 4 * COLUMNS);
+            let weights = [v128_load(line.cast()), v128_load(line.add(16).cast())];
+            for (sums, input) in sums.iter_mut().zip(inputs) {
+                let x = v128_load32_splat(input.add(unit * 4).cast());
                 sums[0] = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights[0], sums[0]);
                 sums[1] = i32x4_relaxed_dot_i8x16_i7x16_add(x, weights[1], sums[1]);
             }
-            input = input.add(4);
-            panel = panel.add(4 * COLUMNS);
         }
-    }
+    };
+    unrolled(tile.units, &mut step);
     for (row, sums) in sums.iter().enumerate() {
         // SAFETY: the caller has room for `rows * columns` sums.
         unsafe {
@@ -85,4 +85,16 @@ unsafe fn byte_rows<const ROWS: usize>(tile: Tile<i8, u8, i32>) {
             v128_store(out.add(4).cast(), sums[1]);
         }
     }
+}
+
+/// Calls `step` with each of `0..count`, four at a time, so that addresses are computed once for four steps.
+#[inline(always)]
+fn unrolled(count: usize, step: &mut impl FnMut(usize)) {
+    let whole = count / 4 * 4;
+    let mut unit = 0;
+    while unit < whole {
+        (0..4).for_each(|i| step(unit + i));
+        unit += 4;
+    }
+    (whole..count).for_each(step);
 }

@@ -9,6 +9,7 @@ mod card;
 pub mod encode;
 pub mod limits;
 pub mod manifest;
+pub mod quantize;
 mod shard;
 
 pub use assemble::{Assembler, read};

@@ -7,7 +7,6 @@ use super::Tokens;
 use super::tower::Encoder;
 use crate::config::{ClipConfig, TextConfig};
 use crate::error::{Error, Result};
-use crate::nn::attention::Mask;
 use crate::nn::block::BlockShape;
 use crate::nn::linear::Linear;
 use crate::nn::norm::LayerNorm;
@@ -35,14 +34,7 @@ impl TextTower {
         let model = vb.pp("text_model");
         let embeddings = model.pp("embeddings");
         let width = config.hidden_size;
-        let shape = BlockShape {
-            width,
-            inner: config.intermediate_size,
-            heads: config.num_attention_heads,
-            activation: config.hidden_act,
-            eps: config.layer_norm_eps,
-            mask: Mask::Causal,
-        };
+        let shape = BlockShape::from(&config);
         let positions = [config.max_position_embeddings, width];
         Ok(Self {
             tokens: tensor(

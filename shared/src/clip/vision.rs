@@ -6,7 +6,6 @@ use candle_nn::VarBuilder;
 use super::tower::{Encoder, first_token};
 use crate::config::{ClipConfig, VisionConfig};
 use crate::error::{Error, Result};
-use crate::nn::attention::Mask;
 use crate::nn::block::BlockShape;
 use crate::nn::linear::Linear;
 use crate::nn::norm::LayerNorm;
@@ -36,14 +35,7 @@ impl VisionTower {
         let model = vb.pp("vision_model");
         let embeddings = model.pp("embeddings");
         let (width, patch) = (config.hidden_size, config.patch_size);
-        let shape = BlockShape {
-            width,
-            inner: config.intermediate_size,
-            heads: config.num_attention_heads,
-            activation: config.hidden_act,
-            eps: config.layer_norm_eps,
-            mask: Mask::None,
-        };
+        let shape = BlockShape::from(&config);
         Ok(Self {
             class: tensor(&embeddings, &[width], "class_embedding")?,
             patches: tensor(

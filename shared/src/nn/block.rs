@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use super::attention::{Mask, Prefix, attention};
 use super::linear::Linear;
 use super::norm::LayerNorm;
-use crate::config::Activation;
+use crate::config::{Activation, TextConfig, VisionConfig};
 use crate::error::Result;
 
 /// Sizes of a tower's blocks.
@@ -24,6 +24,32 @@ pub struct BlockShape {
     pub eps: f64,
     /// Which tokens a token sees.
     pub mask: Mask,
+}
+
+impl From<&VisionConfig> for BlockShape {
+    fn from(config: &VisionConfig) -> Self {
+        Self {
+            width: config.hidden_size,
+            inner: config.intermediate_size,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act,
+            eps: config.layer_norm_eps,
+            mask: Mask::None,
+        }
+    }
+}
+
+impl From<&TextConfig> for BlockShape {
+    fn from(config: &TextConfig) -> Self {
+        Self {
+            width: config.hidden_size,
+            inner: config.intermediate_size,
+            heads: config.num_attention_heads,
+            activation: config.hidden_act,
+            eps: config.layer_norm_eps,
+            mask: Mask::Causal,
+        }
+    }
 }
 
 /// x + attention(norm x), then x + feed-forward(norm x).

@@ -1,0 +1,185 @@
+//! Owns inference on packed weights: the classifier's forward pass where nothing is trained, one post at a time, in f32
+//! or in bytes.
+//!
+//! It computes what [`crate::model::Model`] computes, to rounding: `tests/engine.rs` compares the two. The loops are
+//! those of the crate `kernels`; nothing is allocated after the first post but what is handed out.
+
+mod block;
+mod image;
+mod prompts;
+mod text;
+mod tower;
+pub mod weights;
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{Device, Tensor};
+
+use crate::case::{Case, Modality};
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::head::{self, Features, Head};
+use crate::model;
+use crate::nn::var_builder;
+use crate::prompt::folded::FoldedPrompts;
+use crate::prompt::{self, PromptMethod};
+use image::ImageTower;
+use prompts::Prompts;
+use text::TextTower;
+use tower::Memory;
+use weights::Weights;
+
+/// A folded classifier, ready to run.
+pub struct Engine {
+    config: ModelConfig,
+    image: Option<ImageTower>,
+    text: Option<TextTower>,
+    /// By case code, image and text.
+    prompts: [[Option<Prompts>; 2]; 3],
+    head: Box<dyn Head>,
+    memory: Mutex<Memory>,
+}
+
+impl Engine {
+    /// Packs the weights of a folded model ([`crate::model::Model::fold`]) with the towers of `modalities`.
+    ///
+    /// # Errors
+    /// If the configuration is impossible, or a tensor is missing or of another shape.
+    pub fn load(
+        config: &ModelConfig,
+        modalities: &[Modality],
+        mut weights: Weights,
+    ) -> Result<Self> {
+        model::check(config)?;
+        let clip = &config.clip;
+        let small = weights.take_tensors(&["prompt.", "head."])?;
+        let vb = var_builder(&small, &Device::Cpu);
+        let rows = prompt::plan(&config.prompt).rows();
+        let folded = FoldedPrompts::load(rows, clip, &vb.pp("prompt"))?;
+        let mut prompts: [[Option<Prompts>; 2]; 3] = Default::default();
+        let mut mixed = [None, None];
+        for case in Case::ALL {
+            for (modality, found) in Modality::ALL.into_iter().zip(folded.towers(case)?) {
+                let Some(found) = found else { continue };
+                let (width, mixed) = (prompt::width(clip, modality), &mut mixed[modality as usize]);
+                prompts[case.index()][modality as usize] =
+                    Some(Prompts::new(&found, width, mixed)?);
+            }
+        }
+        let head = head::plan(&config.head).load(
+            clip.projection_dim,
+            config.classes.len(),
+            true,
+            vb.pp("head"),
+        )?;
+        let image = modalities.contains(&Modality::Image);
+        let text = modalities.contains(&Modality::Text);
+        Ok(Self {
+            config: config.clone(),
+            image: image
+                .then(|| ImageTower::load(clip, &mut weights))
+                .transpose()?,
+            text: text
+                .then(|| TextTower::load(clip, &mut weights))
+                .transpose()?,
+            prompts,
+            head,
+            memory: Mutex::default(),
+        })
+    }
+
+    /// What the model is.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The head.
+    pub fn head(&self) -> &dyn Head {
+        self.head.as_ref()
+    }
+
+    /// The modalities whose towers were loaded.
+    pub fn modalities(&self) -> Vec<Modality> {
+        let loaded = [self.image.is_some(), self.text.is_some()];
+        let both = Modality::ALL.into_iter().zip(loaded);
+        both.filter(|(_, loaded)| *loaded)
+            .map(|(of, _)| of)
+            .collect()
+    }
+
+    /// Bytes of memory that the towers take.
+    pub fn bytes(&self) -> usize {
+        self.image.as_ref().map_or(0, ImageTower::bytes)
+            + self.text.as_ref().map_or(0, TextTower::bytes)
+    }
+
+    /// The instruction set that the towers' products use.
+    pub fn kernel(&self) -> &'static str {
+        let image = self.image.as_ref().map(|tower| tower.encoder.kernel());
+        let text = self.text.as_ref().map(|tower| tower.encoder.kernel());
+        image.or(text).unwrap_or("none")
+    }
+
+    /// Image features [D] of preprocessed pixels [3, S, S] of a post of this case, not normalised.
+    ///
+    /// # Errors
+    /// If the tower was not loaded, the case has no image, or the pixels are of another size.
+    pub fn image_features(&self, case: Case, pixels: &[f32]) -> Result<Vec<f32>> {
+        let tower = self.image.as_ref().ok_or_else(|| absent(Modality::Image))?;
+        let prompts = self.prompts(case, Modality::Image)?;
+        tower.features(&mut self.memory(), pixels, prompts)
+    }
+
+    /// Text features [D] of a post of this case, not normalised: `ids` padded to the context length, the end token at
+    /// `end`.
+    ///
+    /// # Errors
+    /// If the tower was not loaded, the case has no text, or the tokens are not of this model.
+    pub fn text_features(&self, case: Case, ids: &[u32], end: usize) -> Result<Vec<f32>> {
+        let tower = self.text.as_ref().ok_or_else(|| absent(Modality::Text))?;
+        let prompts = self.prompts(case, Modality::Text)?;
+        tower.features(&mut self.memory(), ids, end, prompts)
+    }
+
+    /// The features of one post as its head takes them.
+    ///
+    /// # Errors
+    /// As [`Engine::image_features`] and [`Engine::text_features`].
+    pub fn features(
+        &self,
+        case: Case,
+        pixels: Option<&[f32]>,
+        text: Option<(&[u32], usize)>,
+    ) -> Result<Features> {
+        let row = |values: Vec<f32>| Tensor::from_vec(values, (1, ()), &Device::Cpu);
+        let image = pixels.map(|pixels| self.image_features(case, pixels));
+        let text = text.map(|(ids, end)| self.text_features(case, ids, end));
+        Ok(Features {
+            case,
+            image: image.transpose()?.map(row).transpose()?,
+            text: text.transpose()?.map(row).transpose()?,
+        })
+    }
+
+    fn prompts(&self, case: Case, modality: Modality) -> Result<Option<&Prompts>> {
+        if case.has(modality) {
+            return Ok(self.prompts[case.index()][modality as usize].as_ref());
+        }
+        Err(Error::Input(format!(
+            "posts with {case} have no {}",
+            modality.name()
+        )))
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        // Whoever panicked left buffers, of which the content is never read.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn absent(modality: Modality) -> Error {
+    Error::Input(format!(
+        "the classifier was loaded without its {name} tower; load it with both, or leave the {name} out",
+        name = modality.name()
+    ))
+}

@@ -1,0 +1,144 @@
+//! Owns the proof that the inference engine computes what the model computes that was trained.
+
+use candle_core::{DType, Device, Tensor};
+use shared::bundle::quantize::quantize;
+use shared::case::{Case, Modality};
+use shared::config::{HeadConfig, ModelConfig};
+use shared::infer::Engine;
+use shared::infer::weights::Weights;
+use shared::model::{Batch, Model};
+use shared::nn::{Tensors, var_builder};
+
+use crate::gradients::{batch, config, prompts, trainable, weights};
+
+/// A model as it is exported: towers as they are, prompts and head folded.
+fn exported(config: &ModelConfig) -> (Tensors, Model) {
+    let all = weights(config);
+    let (model, _) = trainable(config, &all);
+    let mut folded = model.fold().unwrap();
+    folded.extend(
+        all.into_iter()
+            .filter(|(name, _)| !name.starts_with("prompt.") && !name.starts_with("head.")),
+    );
+    let folded: Tensors = folded
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_dtype(DType::F32).unwrap()))
+        .collect();
+    let model = Model::load_folded(config, var_builder(&folded, &Device::Cpu)).unwrap();
+    (folded, model)
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// The largest difference of features and scores between both, of one post of each case, relative to the largest entry.
+fn difference(config: &ModelConfig, model: &Model, engine: &Engine) -> f32 {
+    let mut worst = 0f32;
+    for case in Case::ALL {
+        let post: Batch = batch(config, &[case], DType::F32);
+        let expected = model.forward(&post).unwrap().remove(0);
+        let pixels = post.pixels.as_ref().map(values);
+        let text = post.tokens.as_ref().map(|tokens| {
+            let ids: Vec<u32> = tokens.ids.flatten_all().unwrap().to_vec1().unwrap();
+            (ids, tokens.eot.to_vec1::<u32>().unwrap()[0] as usize)
+        });
+        let text = text.as_ref().map(|(ids, end)| (ids.as_slice(), *end));
+        let features = engine.features(case, pixels.as_deref(), text).unwrap();
+        let scores = engine.head().scores(&features).unwrap();
+        let pairs = [
+            (expected.features.image.as_ref(), features.image.as_ref()),
+            (expected.features.text.as_ref(), features.text.as_ref()),
+            (Some(&expected.scores), Some(&scores)),
+        ];
+        for (expected, found) in pairs {
+            let (Some(expected), Some(found)) = (expected, found) else {
+                assert!(expected.is_none() && found.is_none());
+                continue;
+            };
+            let (expected, found) = (values(expected), values(found));
+            assert_eq!(expected.len(), found.len());
+            let largest = expected.iter().fold(1e-6f32, |top, x| top.max(x.abs()));
+            for (a, b) in expected.iter().zip(&found) {
+                worst = worst.max((a - b).abs() / largest);
+            }
+        }
+    }
+    worst
+}
+
+#[test]
+fn equals_the_model_with_every_prompt_and_case() {
+    for prompt in prompts() {
+        let config = config(prompt, HeadConfig::Linear);
+        let (tensors, model) = exported(&config);
+        let weights = Weights::from_tensors(&tensors).unwrap();
+        let engine = Engine::load(&config, &Modality::ALL, weights).unwrap();
+        let worst = difference(&config, &model, &engine);
+        assert!(worst < 1e-5, "{:?}: {worst:e}", config.prompt);
+    }
+}
+
+/// In bytes it is near, and equal to nothing by accident.
+#[test]
+fn in_bytes_it_is_near() {
+    for prompt in prompts() {
+        let config = config(prompt, HeadConfig::Linear);
+        let (tensors, model) = exported(&config);
+        let mut weights = Weights::from_tensors(&tensors).unwrap();
+        quantize(&mut weights);
+        let engine = Engine::load(&config, &Modality::ALL, weights).unwrap();
+        let worst = difference(&config, &model, &engine);
+        assert!(
+            (1e-4..0.15).contains(&worst),
+            "{:?}: {worst:e}",
+            config.prompt
+        );
+    }
+}
+
+#[test]
+fn what_was_not_loaded_is_refused() {
+    let config = config(prompts()[0].clone(), HeadConfig::Linear);
+    let (tensors, _) = exported(&config);
+    let weights = Weights::from_tensors(&tensors).unwrap();
+    let engine = Engine::load(&config, &[Modality::Image], weights.clone()).unwrap();
+    assert_eq!(engine.modalities(), [Modality::Image]);
+    let says = |error: shared::Error, words: &str| {
+        let error = error.to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    says(
+        engine
+            .text_features(Case::Complete, &[1, 2], 1)
+            .unwrap_err(),
+        "without its text tower",
+    );
+    says(
+        engine
+            .image_features(Case::Complete, &[0.0; 7])
+            .unwrap_err(),
+        "7 values are not the pixels",
+    );
+    says(
+        engine
+            .image_features(Case::ImageMissing, &[0.0; 7])
+            .unwrap_err(),
+        "have no image",
+    );
+    let engine = Engine::load(&config, &Modality::ALL, weights.clone()).unwrap();
+    let case = Case::ImageMissing;
+    says(
+        engine.text_features(case, &[1, 2], 2).unwrap_err(),
+        "ends at 2",
+    );
+    says(
+        engine.text_features(case, &[9999, 2], 1).unwrap_err(),
+        "beyond the vocabulary",
+    );
+    let mut fewer = weights;
+    let name = "text_model.encoder.layers.0.mlp.fc1.bias";
+    fewer.0.remove(name);
+    let error = Engine::load(&config, &Modality::ALL, fewer).err().unwrap();
+    says(error, "mlp.fc1.bias: is missing");
+}
