@@ -12,7 +12,7 @@ use shared::config::{
 };
 use shared::model::{self, Model};
 use shared::nn::{Tensors, var_builder};
-use shared::predict::{Classifier, Prediction};
+use shared::predict::{OnDevice, Classifier, Prediction};
 use shared::preprocess::image::ImagePreprocessor;
 use shared::preprocess::text::TextTokenizer;
 use shared::rng::{normal, stream};
@@ -112,7 +112,8 @@ impl Trained {
     fn classifier(&self) -> Classifier {
         let model = Model::load(&self.config, var_builder(&self.tensors, &Device::Cpu)).unwrap();
         let images = ImagePreprocessor::new(SIDE, Some([255; 3]));
-        Classifier::new(model, images, tokenizer(), Device::Cpu).unwrap()
+        let device = Device::Cpu;
+        Classifier::new(OnDevice { model, device }, images, tokenizer()).unwrap()
     }
 }
 
@@ -256,7 +257,7 @@ fn the_folder_reads_back_and_its_card_tells_what_it_is() {
         Manifest::parse(&manifest.to_json().unwrap()).unwrap(),
         manifest
     );
-    assert_eq!(classifier.model().config(), &manifest.config);
+    assert_eq!(classifier.network().config(), &manifest.config);
     assert_eq!(
         manifest.total_bytes() as usize,
         manifest

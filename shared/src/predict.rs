@@ -1,6 +1,7 @@
 //! Owns predictions: classes with their probabilities and each modality's part in them.
 
 mod classifier;
+mod network;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,7 @@ use crate::config::{ModelConfig, Task};
 use crate::head::Evidence;
 
 pub use classifier::{Classifier, RawPost};
+pub use network::{Network, OnDevice, PreparedPost};
 
 /// What is predicted for one post.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

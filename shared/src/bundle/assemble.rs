@@ -6,16 +6,19 @@ use candle_core::Device;
 
 use super::shard::Pieces;
 use super::{FileEntry, FileRole, MANIFEST, Manifest, error, sha256};
+use crate::case::Modality;
 use crate::error::{Error, Result};
+use crate::infer::Engine;
 use crate::model::Model;
 use crate::nn::var_builder;
-use crate::predict::Classifier;
+use crate::predict::{Classifier, OnDevice};
 use crate::preprocess::image::ImagePreprocessor;
 use crate::preprocess::text::TextTokenizer;
 
 /// Takes a bundle's files one by one, so that none of them need be kept.
 pub struct Assembler {
     manifest: Manifest,
+    modalities: Vec<Modality>,
     /// Files still to come, by name.
     awaited: BTreeMap<String, FileEntry>,
     pieces: Pieces,
@@ -25,13 +28,21 @@ pub struct Assembler {
 impl Assembler {
     /// Awaits the files of a manifest.
     pub fn new(manifest: Manifest) -> Self {
-        let awaited = manifest
-            .files
-            .iter()
-            .map(|file| (file.name.clone(), file.clone()))
-            .collect();
+        Self::of_modalities(manifest, &Modality::ALL)
+    }
+
+    /// Awaits the files of a manifest without the towers of other modalities: of a classifier that is to see only
+    /// images, the text tower need not be fetched.
+    pub fn of_modalities(manifest: Manifest, modalities: &[Modality]) -> Self {
+        let wanted = manifest.files.iter().filter(|file| match file.role {
+            FileRole::ImageTower => modalities.contains(&Modality::Image),
+            FileRole::TextTower => modalities.contains(&Modality::Text),
+            FileRole::Tokenizer | FileRole::PromptsAndHead => true,
+        });
+        let awaited = wanted.map(|file| (file.name.clone(), file.clone())).collect();
         Self {
             manifest,
+            modalities: modalities.to_vec(),
             awaited,
             pieces: Pieces::default(),
             tokenizer: None,
@@ -41,6 +52,12 @@ impl Assembler {
     /// What the bundle is.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The files still to come, in the order in which they are best fetched.
+    pub fn awaited(&self) -> Vec<FileEntry> {
+        let files = self.manifest.files.iter();
+        files.filter(|file| self.awaited.contains_key(&file.name)).cloned().collect()
     }
 
     /// Takes one file. After an error it is still awaited, so that it can be fetched again.
@@ -87,19 +104,31 @@ impl Assembler {
         Ok(())
     }
 
-    /// The classifier on the CPU, once all files are there.
+    /// The classifier on packed weights, once all files are there.
     ///
     /// # Errors
     /// If a file is still awaited, or the files do not make the model that the manifest describes.
     pub fn finish(self) -> Result<Classifier> {
-        self.finish_on(&Device::Cpu)
+        let (manifest, modalities, pieces, tokenizer) = self.complete()?;
+        let engine = Engine::load(&manifest.config, &modalities, pieces.join()?)?;
+        let images = ImagePreprocessor::from_json(&manifest.preprocessor.to_string())?;
+        Classifier::new(engine, images, tokenizer)
     }
 
-    /// The classifier on a device, once all files are there.
+    /// The classifier as tensors on a device, once all files are there; both towers are needed.
     ///
     /// # Errors
     /// As [`Assembler::finish`], or if the device refuses.
     pub fn finish_on(self, device: &Device) -> Result<Classifier> {
+        let (manifest, _, pieces, tokenizer) = self.complete()?;
+        let tensors = pieces.join()?.take_tensors(&[""])?;
+        let model = Model::load_folded(&manifest.config, var_builder(&tensors, device))?;
+        let images = ImagePreprocessor::from_json(&manifest.preprocessor.to_string())?;
+        let device = device.clone();
+        Classifier::new(OnDevice { model, device }, images, tokenizer)
+    }
+
+    fn complete(self) -> Result<(Manifest, Vec<Modality>, Pieces, TextTokenizer)> {
         if let Some(name) = self.awaited.keys().next() {
             let count = self.awaited.len();
             return Err(error(
@@ -107,13 +136,10 @@ impl Assembler {
                 format!("has not been given; {count} files are still awaited"),
             ));
         }
-        let Some(tokenizer) = self.tokenizer else {
-            return Err(error(MANIFEST, "lists no tokenizer"));
-        };
-        let config = &self.manifest.config;
-        let model = Model::load_folded(config, var_builder(&self.pieces.join()?, device))?;
-        let images = ImagePreprocessor::from_json(&self.manifest.preprocessor.to_string())?;
-        Classifier::new(model, images, tokenizer, device.clone())
+        match self.tokenizer {
+            Some(tokenizer) => Ok((self.manifest, self.modalities, self.pieces, tokenizer)),
+            None => Err(error(MANIFEST, "lists no tokenizer")),
+        }
     }
 }
 
@@ -143,7 +169,7 @@ fn mentions(json: &serde_json::Value, word: &str) -> bool {
     }
 }
 
-/// Reads a whole bundle: `file` gives the bytes of a file by its name.
+/// Reads a whole bundle: `file` gives the bytes of a file by its name. On the CPU the weights are packed.
 ///
 /// # Errors
 /// The caller's own if a file cannot be read, else as [`Manifest::parse`], [`Assembler::add`] and
@@ -157,5 +183,10 @@ pub fn read<E: From<Error>>(
     for entry in &manifest.files {
         assembler.add(&entry.name, &file(&entry.name)?)?;
     }
-    Ok((manifest, assembler.finish_on(device)?))
+    let classifier = if device.is_cpu() {
+        assembler.finish()?
+    } else {
+        assembler.finish_on(device)?
+    };
+    Ok((manifest, classifier))
 }

@@ -64,6 +64,7 @@ pub(super) fn render(manifest: &Manifest) -> String {
     let dtype = match manifest.dtype {
         Dtype::F32 => "f32",
         Dtype::F16 => "f16 matrices, f32 vectors",
+        Dtype::Int8 => "matrices of the towers in bytes (int8) with a scale a row, the rest f32",
     };
     push(
         &mut card,

@@ -2,12 +2,14 @@
 
 use candle_core::Device;
 
-use super::manifest::{FORMAT, FORMAT_VERSION};
+use super::manifest::FORMAT;
+use super::quantize::quantize;
 use super::{
     About, CARD, Dtype, FileEntry, FileRole, MANIFEST, Manifest, TOKENIZER, card, error, shard,
 };
 use crate::config::ModelConfig;
 use crate::error::Result;
+use crate::infer::weights::Weights;
 use crate::model::Model;
 use crate::nn::{Tensors, var_builder};
 use crate::preprocess::image::ImagePreprocessor;
@@ -64,7 +66,11 @@ pub fn encode(contents: Contents<'_>) -> Result<Vec<(String, Vec<u8>)>> {
         (FileRole::ImageTower, "image", &image),
         (FileRole::TextTower, "text", &text),
     ] {
-        let shards = shard::encode(stem, tensors, dtype)?;
+        let mut weights = Weights::from_tensors(tensors)?;
+        if dtype == Dtype::Int8 {
+            quantize(&mut weights);
+        }
+        let shards = shard::encode(stem, &weights, dtype)?;
         files.extend(shards.into_iter().map(|(name, bytes)| (role, name, bytes)));
     }
     let preprocessor = serde_json::from_str(&images.to_json()).map_err(|e| {
@@ -75,7 +81,7 @@ pub fn encode(contents: Contents<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     })?;
     let manifest = Manifest {
         format: FORMAT.into(),
-        format_version: FORMAT_VERSION,
+        format_version: dtype.format_version(),
         checksum: String::new(),
         about,
         config: config.clone(),

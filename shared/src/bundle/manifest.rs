@@ -12,13 +12,13 @@ use crate::model;
 
 /// The value of `format` in every manifest.
 pub const FORMAT: &str = "lacuna-bundle";
-/// The newest format that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest format that this program reads and writes: 2 came with weights in bytes.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Stands in for the checksum while the checksum is computed.
 const BLANK: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// How weights are stored; computation is f32 in any case.
+/// How weights are stored. Computation is in f32, but in bytes where the weights are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dtype {
@@ -27,6 +27,18 @@ pub enum Dtype {
     F32,
     /// Matrices in half precision, vectors as trained: half the size.
     F16,
+    /// The towers' matrices in bytes, each row with a scale, and computed in bytes: a quarter of the size.
+    Int8,
+}
+
+impl Dtype {
+    /// The oldest format that can hold it, which is written, so that older programs read what they can.
+    pub fn format_version(self) -> u32 {
+        match self {
+            Dtype::F32 | Dtype::F16 => 1,
+            Dtype::Int8 => 2,
+        }
+    }
 }
 
 /// What a file is for.

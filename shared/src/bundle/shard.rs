@@ -1,50 +1,52 @@
-//! Owns the bytes of weights: tensors to safetensors files of limited size and back.
+//! Owns the bytes of weights: to safetensors files of limited size and back.
 //!
-//! A tensor too large for one file is cut along its first dimension into pieces named `name@first-row`.
+//! A tensor too large for one file is cut along its first dimension into pieces named `name@first-row`. One in bytes has
+//! its rows' scales beside it, in the same file, as `name.scale` or `name.scale@first-row`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use candle_core::safetensors::Load;
-use candle_core::{DType, Device, Tensor};
-use safetensors::SafeTensors;
+use half::f16;
+use safetensors::tensor::TensorView;
+use safetensors::{SafeTensors, View};
 
-use super::{Dtype, error, limits};
+use super::{Dtype, error, limits, quantize};
 use crate::error::{Error, Result};
-use crate::nn::Tensors;
+use crate::infer::weights::{Values, Weight, Weights};
 
-/// Cuts `tensors` into safetensors files called `stem-00.safetensors` and so on, in the order of the names.
+/// Cuts `weights` into safetensors files called `stem-00.safetensors` and so on, in the order of the names.
 ///
 /// # Errors
 /// If a single row of a tensor is larger than a file may be.
 pub(super) fn encode(
     stem: &str,
-    tensors: &Tensors,
+    weights: &Weights,
     dtype: Dtype,
 ) -> Result<Vec<(String, Vec<u8>)>> {
     encode_within(
         stem,
-        tensors,
+        weights,
         dtype,
-        limits::FILE_BYTES - limits::HEADER_BYTES,
+        limits::WRITTEN_FILE_BYTES - limits::HEADER_BYTES,
     )
 }
 
 fn encode_within(
     stem: &str,
-    tensors: &Tensors,
+    weights: &Weights,
     dtype: Dtype,
     budget: u64,
 ) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut shards: Vec<(u64, Vec<(String, Tensor)>)> = Vec::new();
-    for (name, tensor) in tensors {
-        for (name, piece) in pieces(name, &stored(tensor, dtype)?, budget)? {
-            let bytes = size(&piece);
+    let mut shards: Vec<(u64, Vec<(String, Raw)>)> = Vec::new();
+    for (name, weight) in &weights.0 {
+        for piece in pieces(name, weight, dtype, budget)? {
+            let bytes = piece.iter().map(|(_, raw)| raw.bytes.len() as u64).sum();
             match shards.last_mut() {
                 Some((used, shard)) if *used + bytes <= budget => {
                     *used += bytes;
-                    shard.push((name, piece));
+                    shard.extend(piece);
                 }
-                _ => shards.push((bytes, vec![(name, piece)])),
+                _ => shards.push((bytes, piece)),
             }
         }
     }
@@ -56,52 +58,110 @@ fn encode_within(
     files.collect()
 }
 
-/// The tensor as it is stored: on the CPU and contiguous; vectors stay f32.
-fn stored(tensor: &Tensor, dtype: Dtype) -> Result<Tensor> {
-    let half = dtype == Dtype::F16 && tensor.rank() >= 2;
-    let kind = if half { DType::F16 } else { DType::F32 };
-    Ok(tensor
-        .to_device(&Device::Cpu)?
-        .to_dtype(kind)?
-        .contiguous()?)
+/// A tensor as a file holds it.
+struct Raw {
+    dtype: safetensors::Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
 }
 
-fn size(tensor: &Tensor) -> u64 {
-    (tensor.elem_count() * tensor.dtype().size_in_bytes()) as u64
+impl View for Raw {
+    fn dtype(&self) -> safetensors::Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
-fn pieces(name: &str, tensor: &Tensor, budget: u64) -> Result<Vec<(String, Tensor)>> {
-    let bytes = size(tensor);
-    if bytes <= budget {
-        return Ok(vec![(name.into(), tensor.clone())]);
-    }
-    let rows = tensor.dim(0)?;
-    let step = (budget / bytes.div_ceil(rows as u64)) as usize;
-    if step == 0 {
-        return Err(Error::Tensor {
-            name: name.into(),
-            message: format!(
-                "has {bytes} bytes in {rows} rows; no row fits a file of {budget} bytes"
-            ),
-        });
-    }
-    let starts = (0..rows).step_by(step);
-    let cut = |start: usize| -> Result<Tensor> {
-        Ok(tensor
-            .narrow(0, start, step.min(rows - start))?
-            .contiguous()?)
+/// The pieces of a tensor, each with what must lie in the same file. Vectors stay f32.
+fn pieces(
+    name: &str,
+    weight: &Weight,
+    dtype: Dtype,
+    budget: u64,
+) -> Result<Vec<Vec<(String, Raw)>>> {
+    let raw = |dtype, shape: &[usize], bytes: Vec<u8>| Raw {
+        dtype,
+        shape: shape.to_vec(),
+        bytes,
     };
-    starts
-        .map(|start| Ok((format!("{name}@{start}"), cut(start)?)))
-        .collect()
+    let rows = weight.rows();
+    let width = weight.shape.iter().skip(1).product::<usize>();
+    let half = dtype == Dtype::F16 && weight.shape.len() >= 2;
+    let row_bytes = match &weight.values {
+        Values::Float(_) if half => 2 * width,
+        Values::Float(_) => 4 * width,
+        Values::Byte { .. } => width + 4,
+    } as u64;
+    let step = match budget / row_bytes.max(1) {
+        0 => {
+            return Err(Error::Tensor {
+                name: name.into(),
+                message: format!(
+                    "has rows of {row_bytes} bytes; no row fits a file of {budget} bytes"
+                ),
+            });
+        }
+        step => step.min(rows as u64) as usize,
+    };
+    let cut = |start: usize| {
+        let end = (start + step).min(rows);
+        let at = if step < rows { format!("@{start}") } else { String::new() };
+        let mut shape = weight.shape.clone();
+        if let Some(first) = shape.first_mut() {
+            *first = end - start;
+        }
+        let place = start * width..end * width;
+        let floats = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        match &weight.values {
+            Values::Float(values) => {
+                let values = &values[place];
+                let raw = if half {
+                    let halves = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
+                    raw(safetensors::Dtype::F16, &shape, halves.collect())
+                } else {
+                    raw(safetensors::Dtype::F32, &shape, floats(values))
+                };
+                vec![(format!("{name}{at}"), raw)]
+            }
+            Values::Byte { bytes, scales } => {
+                let bytes = bytes[place].iter().map(|&byte| byte as u8).collect();
+                let scales = floats(&scales[start..end]);
+                vec![
+                    (
+                        format!("{name}{at}"),
+                        raw(safetensors::Dtype::I8, &shape, bytes),
+                    ),
+                    (
+                        format!("{name}{SCALE}{at}"),
+                        raw(safetensors::Dtype::F32, &[end - start], scales),
+                    ),
+                ]
+            }
+        }
+    };
+    Ok((0..rows).step_by(step.max(1)).map(cut).collect())
 }
+
+/// What the scales of a tensor's rows are called, after its name.
+const SCALE: &str = ".scale";
 
 /// Tensors whose files have been read, some of them in pieces.
 #[derive(Default)]
-pub(super) struct Pieces(BTreeMap<String, BTreeMap<usize, Tensor>>);
+pub(super) struct Pieces(BTreeMap<String, BTreeMap<usize, Weight>>);
 
 impl Pieces {
-    /// Reads one safetensors file of f32 and f16 tensors, as f32. Keeps nothing of it if any of it is wrong.
+    /// Reads one safetensors file of f32, f16 and byte tensors. Keeps nothing of it if any of it is wrong.
     ///
     /// # Errors
     /// If the bytes are no safetensors file, or a tensor is of another type, empty, or known already.
@@ -119,16 +179,6 @@ impl Pieces {
             .map_err(|e| error(file, format!("is no safetensors file ({e})")))?;
         let mut found = Vec::new();
         for (name, view) in tensors.iter() {
-            if !matches!(
-                view.dtype(),
-                safetensors::Dtype::F32 | safetensors::Dtype::F16
-            ) {
-                let kind = view.dtype();
-                return Err(error(
-                    file,
-                    format!("tensor {name} is {kind:?}; expected F32 or F16"),
-                ));
-            }
             if view.shape().contains(&0) || view.shape().len() > 4 {
                 return Err(error(
                     file,
@@ -136,6 +186,14 @@ impl Pieces {
                 ));
             }
             let (whole, start) = place(file, name)?;
+            if whole.ends_with(SCALE) {
+                // Read with its tensor; a tensor of its own it is not.
+                let of = whole.trim_end_matches(SCALE);
+                if tensors.tensor(&name.replacen(whole, of, 1)).is_err() {
+                    return Err(error(file, format!("tensor {name} scales nothing")));
+                }
+                continue;
+            }
             if self
                 .0
                 .get(whole)
@@ -146,11 +204,14 @@ impl Pieces {
                     format!("tensor {name} is in an earlier file too"),
                 ));
             }
-            let tensor = view.load(&Device::Cpu)?.to_dtype(DType::F32)?;
-            found.push((whole.to_string(), start, tensor));
+            let scale = tensors.tensor(&name.replacen(whole, &format!("{whole}{SCALE}"), 1));
+            let values = values(whole, &view, scale.ok())
+                .map_err(|message| error(file, format!("tensor {name} {message}")))?;
+            let shape = view.shape().to_vec();
+            found.push((whole.to_string(), start, Weight { shape, values }));
         }
-        for (name, start, tensor) in found {
-            self.0.entry(name).or_default().insert(start, tensor);
+        for (name, start, weight) in found {
+            self.0.entry(name).or_default().insert(start, weight);
         }
         Ok(())
     }
@@ -158,27 +219,77 @@ impl Pieces {
     /// The whole tensors.
     ///
     /// # Errors
-    /// If a piece of a tensor is missing.
-    pub(super) fn join(self) -> Result<Tensors> {
-        let join = |(name, pieces): (String, BTreeMap<usize, Tensor>)| {
-            let mut rows = 0;
-            for (&start, piece) in &pieces {
+    /// If a piece of a tensor is missing, or its pieces do not belong together.
+    pub(super) fn join(self) -> Result<Weights> {
+        let join = |(name, pieces): (String, BTreeMap<usize, Weight>)| {
+            let mut all: Option<Weight> = None;
+            for (start, piece) in pieces {
+                let rows = all.as_ref().map_or(0, Weight::rows);
                 if start != rows {
                     return Err(Error::Tensor {
                         name,
                         message: format!("its rows from {rows} on are missing"),
                     });
                 }
-                rows += if piece.rank() == 0 { 1 } else { piece.dim(0)? };
+                let Some(weight) = &mut all else {
+                    all = Some(piece);
+                    continue;
+                };
+                if !weight.append(&piece) {
+                    return Err(Error::Tensor {
+                        name,
+                        message: format!("its rows from {rows} on are of another kind"),
+                    });
+                }
             }
-            let pieces: Vec<Tensor> = pieces.into_values().collect();
-            let tensor = match pieces.as_slice() {
-                [only] => only.clone(),
-                many => Tensor::cat(many, 0)?,
-            };
-            Ok((name, tensor))
+            Ok(all.map(|weight| (name, weight)))
         };
-        self.0.into_iter().map(join).collect()
+        let joined = self.0.into_iter().filter_map(|named| join(named).transpose());
+        joined.collect::<Result<_>>().map(Weights)
+    }
+}
+
+/// The values of a tensor of a file, or what is wrong with it.
+fn values(
+    name: &str,
+    view: &TensorView<'_>,
+    scale: Option<TensorView<'_>>,
+) -> Result<Values, String> {
+    let floats = |data: &[u8]| -> Vec<f32> {
+        let (words, _) = data.as_chunks();
+        words.iter().map(|word| f32::from_le_bytes(*word)).collect()
+    };
+    match view.dtype() {
+        safetensors::Dtype::F32 => Ok(Values::Float(floats(view.data()))),
+        safetensors::Dtype::F16 => {
+            let (words, _) = view.data().as_chunks();
+            let halves = words.iter().map(|word| f16::from_le_bytes(*word).to_f32());
+            Ok(Values::Float(halves.collect()))
+        }
+        safetensors::Dtype::I8 => {
+            let Some(largest) = quantize::largest(name) else {
+                return Err("is in bytes, which only matrices of the towers can be".into());
+            };
+            let rows = view.shape().first().copied().unwrap_or(1);
+            let scale = scale.ok_or("is in bytes without the scales of its rows")?;
+            if scale.dtype() != safetensors::Dtype::F32 || scale.shape() != [rows] {
+                let (kind, shape) = (scale.dtype(), scale.shape());
+                return Err(format!(
+                    "has scales of type {kind:?} and shape {shape:?}; expected F32 and [{rows}]"
+                ));
+            }
+            let scales = floats(scale.data());
+            if let Some(wrong) = scales.iter().find(|s| !s.is_finite() || **s < 0.0) {
+                return Err(format!("has a row with the scale {wrong}"));
+            }
+            let bytes: Vec<i8> = view.data().iter().map(|&byte| byte as i8).collect();
+            let most = i16::from(largest) + 1;
+            match bytes.iter().find(|&&b| i16::from(b).abs() > most) {
+                Some(wrong) => Err(format!("holds {wrong}; expected at most {largest}")),
+                None => Ok(Values::Byte { bytes, scales }),
+            }
+        }
+        other => Err(format!("is {other:?}; expected F32, F16 or I8")),
     }
 }
 
@@ -195,7 +306,10 @@ fn place<'a>(file: &str, name: &'a str) -> Result<(&'a str, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{Device, Tensor};
+
     use super::*;
+    use crate::nn::Tensors;
     use crate::rng::{normal, stream};
 
     #[test]
@@ -212,7 +326,8 @@ mod tests {
                 normal(&mut rng, shape, 1.0, &Device::Cpu).unwrap(),
             );
         }
-        let files = encode_within("part", &tensors, Dtype::F32, 40).unwrap();
+        let weights = Weights::from_tensors(&tensors).unwrap();
+        let files = encode_within("part", &weights, Dtype::F32, 40).unwrap();
         assert!(
             files.len() > 3 && files[0].0 == "part-00.safetensors",
             "{}",
@@ -220,7 +335,7 @@ mod tests {
         );
         assert_eq!(
             files,
-            encode_within("part", &tensors, Dtype::F32, 40).unwrap()
+            encode_within("part", &weights, Dtype::F32, 40).unwrap()
         );
         let mut pieces = Pieces::default();
         for (name, bytes) in files.iter().rev() {
@@ -233,18 +348,12 @@ mod tests {
                     .contains("earlier file")
             );
         }
-        let joined = pieces.join().unwrap();
-        assert!(joined.keys().eq(tensors.keys()));
-        for (name, tensor) in &tensors {
-            assert_eq!(joined[name].dims(), tensor.dims());
-            let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            assert_eq!(values(&joined[name]), values(tensor));
-        }
+        assert_eq!(pieces.join().unwrap(), weights);
 
         let mut pieces = Pieces::default();
         pieces.read("x", &files[1].1).unwrap();
         assert!(pieces.join().unwrap_err().to_string().contains("missing"));
-        assert!(encode_within("part", &tensors, Dtype::F32, 8).is_err());
+        assert!(encode_within("part", &weights, Dtype::F32, 8).is_err());
     }
 
     #[test]
@@ -255,11 +364,64 @@ mod tests {
             ("v".into(), values),
         ]);
         let mut pieces = Pieces::default();
-        for (name, bytes) in encode("part", &tensors, Dtype::F16).unwrap() {
+        for (name, bytes) in encode("part", &Weights::from_tensors(&tensors).unwrap(), Dtype::F16).unwrap() {
             pieces.read(&name, &bytes).unwrap();
         }
         let joined = pieces.join().unwrap();
-        assert_eq!(joined["v"].to_vec1::<f32>().unwrap(), [1.0, 1.0 + 1e-5]);
-        assert_eq!(joined["m"].to_vec2::<f32>().unwrap(), [[1.0, 1.0]]);
+        assert_eq!(joined.0["v"].floats(), [1.0, 1.0 + 1e-5]);
+        assert_eq!(joined.0["m"].floats(), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn bytes_keep_their_scales_across_files() {
+        let name = "text_model.encoder.layers.0.mlp.fc1.weight";
+        let matrix = normal(&mut stream(6, "shard"), &[11, 5], 1.0, &Device::Cpu).unwrap();
+        let mut weights = Weights::from_tensors(&Tensors::from([(name.into(), matrix)])).unwrap();
+        quantize::quantize(&mut weights);
+        for budget in [9, 20, 1000] {
+            let files = encode_within("part", &weights, Dtype::Int8, budget).unwrap();
+            assert_eq!(files.len(), 11usize.div_ceil((budget / 9) as usize));
+            let mut pieces = Pieces::default();
+            for (name, bytes) in files.iter().rev() {
+                pieces.read(name, bytes).unwrap();
+            }
+            assert_eq!(pieces.join().unwrap(), weights);
+        }
+    }
+
+    #[test]
+    fn wrong_bytes_are_refused() {
+        let name = "text_model.encoder.layers.0.mlp.fc1.weight";
+        let byte = |value: i8| Raw {
+            dtype: safetensors::Dtype::I8,
+            shape: vec![2, 3],
+            bytes: vec![value as u8; 6],
+        };
+        let scale = |values: &[f32]| Raw {
+            dtype: safetensors::Dtype::F32,
+            shape: vec![values.len()],
+            bytes: values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        };
+        let scales = format!("{name}.scale");
+        let said = |tensors: Vec<(&str, Raw)>| {
+            let bytes = safetensors::serialize(tensors, None).unwrap();
+            let error = Pieces::default().read("x", &bytes).unwrap_err();
+            error.to_string()
+        };
+        let good = || scale(&[1.0, 2.0]);
+        for (tensors, words) in [
+            (vec![(name, byte(1))], "without the scales"),
+            (vec![(name, byte(1)), (&scales, scale(&[1.0]))], "shape [1]"),
+            (vec![(name, byte(1)), (&scales, byte(1))], "type I8"),
+            (vec![(name, byte(65)), (&scales, good())], "holds 65"),
+            (vec![(name, byte(-65)), (&scales, good())], "holds -65"),
+            (vec![(name, byte(1)), (&scales, scale(&[1.0, f32::NAN]))], "scale NaN"),
+            (vec![(name, byte(1)), (&scales, scale(&[-1.0, 1.0]))], "scale -1"),
+            (vec![(&scales, good())], "scales nothing"),
+            (vec![("head.weight", byte(1)), ("head.weight.scale", good())], "only matrices"),
+        ] {
+            let said = said(tensors);
+            assert!(said.contains(words), "{said}");
+        }
     }
 }

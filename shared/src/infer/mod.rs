@@ -177,7 +177,8 @@ impl Engine {
     }
 }
 
-fn absent(modality: Modality) -> Error {
+/// Says that a modality cannot be read because its tower is not there.
+pub(crate) fn absent(modality: Modality) -> Error {
     Error::Input(format!(
         "the classifier was loaded without its {name} tower; load it with both, or leave the {name} out",
         name = modality.name()

@@ -37,6 +37,30 @@ impl Weight {
         self.shape.first().copied().unwrap_or(1)
     }
 
+    /// Adds further rows; false if they are of another width or kind.
+    #[must_use]
+    pub fn append(&mut self, rows: &Self) -> bool {
+        if self.shape.is_empty() || self.shape.get(1..) != rows.shape.get(1..) {
+            return false;
+        }
+        match (&mut self.values, &rows.values) {
+            (Values::Float(all), Values::Float(more)) => all.extend(more),
+            (
+                Values::Byte { bytes, scales },
+                Values::Byte {
+                    bytes: more,
+                    scales: their,
+                },
+            ) => {
+                bytes.extend(more);
+                scales.extend(their);
+            }
+            _ => return false,
+        }
+        self.shape[0] += rows.rows();
+        true
+    }
+
     /// The values as f32.
     pub fn floats(&self) -> Vec<f32> {
         match &self.values {

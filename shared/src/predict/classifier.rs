@@ -1,11 +1,11 @@
 //! Owns the classifier: a model with its preprocessing, from the bytes of posts to predictions.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use super::Prediction;
-use crate::case::Case;
+use super::network::{Network, PreparedPost};
+use crate::case::{Case, Modality};
 use crate::error::{Error, Result};
-use crate::model::{Batch, Model};
 use crate::preprocess::image::ImagePreprocessor;
 use crate::preprocess::text::TextTokenizer;
 
@@ -18,12 +18,11 @@ pub struct RawPost<'a> {
     pub text: Option<&'a str>,
 }
 
-/// A model with the preprocessing it was trained with.
+/// A network with the preprocessing it was trained with.
 pub struct Classifier {
-    model: Model,
+    network: Box<dyn Network>,
     images: ImagePreprocessor,
     tokenizer: TextTokenizer,
-    device: Device,
 }
 
 impl Classifier {
@@ -32,12 +31,11 @@ impl Classifier {
     /// # Errors
     /// If the preprocessor's picture size is not the model's.
     pub fn new(
-        model: Model,
+        network: impl Network + 'static,
         images: ImagePreprocessor,
         tokenizer: TextTokenizer,
-        device: Device,
     ) -> Result<Self> {
-        let expected = model.config().clip.vision_config.image_size;
+        let expected = network.config().clip.vision_config.image_size;
         if images.size() != expected {
             return Err(Error::Config {
                 file: "preprocessor_config.json".into(),
@@ -48,16 +46,15 @@ impl Classifier {
             });
         }
         Ok(Self {
-            model,
+            network: Box::new(network),
             images,
             tokenizer,
-            device,
         })
     }
 
-    /// The model.
-    pub fn model(&self) -> &Model {
-        &self.model
+    /// The network.
+    pub fn network(&self) -> &dyn Network {
+        self.network.as_ref()
     }
 
     /// How pictures become pixels.
@@ -89,23 +86,23 @@ impl Classifier {
         if posts.is_empty() {
             return Ok(Vec::new());
         }
-        let batch = self.batch(posts)?;
+        let posts = self.prepare(posts)?;
+        let (network, head) = (&self.network, self.network.head());
         let mut predictions: Vec<Option<Prediction>> = vec![None; posts.len()];
-        for output in self.model.forward(&batch)? {
-            let logits = rows(&self.model.logits(&output)?)?;
-            let [image, text] = self.model.head().contributions(&output.features)?;
+        for (places, features) in network.features(&posts)? {
+            let logits = rows(&head.logits(features.case, &head.scores(&features)?)?)?;
+            let [image, text] = head.contributions(&features)?;
             let [image, text] = [
                 image.as_ref().map(rows).transpose()?,
                 text.as_ref().map(rows).transpose()?,
             ];
-            for (i, (&row, logits)) in output.rows.iter().zip(&logits).enumerate() {
+            for (i, (place, logits)) in places.into_iter().zip(&logits).enumerate() {
                 let parts =
                     [&image, &text].map(|part| part.as_ref().map(|part| part[i].as_slice()));
-                let case = output.features.case;
-                predictions[row] = Some(Prediction::new(
-                    self.model.config(),
-                    case,
-                    self.model.head().evidence(),
+                predictions[place] = Some(Prediction::new(
+                    network.config(),
+                    features.case,
+                    head.evidence(),
                     logits,
                     parts,
                 ));
@@ -114,42 +111,57 @@ impl Classifier {
         Ok(predictions.into_iter().flatten().collect())
     }
 
-    /// Preprocesses posts into one batch.
+    /// The projected features of posts, not normalised: image and text, absent where the modality is missing.
     ///
     /// # Errors
     /// As [`Classifier::classify_many`].
-    pub fn batch(&self, posts: &[RawPost<'_>]) -> Result<Batch> {
-        let (mut cases, mut pixels, mut texts) = (Vec::new(), Vec::new(), Vec::new());
-        for (i, post) in posts.iter().enumerate() {
-            let text = post.text.filter(|text| !text.trim().is_empty());
-            let case = Case::of(post.image.is_some(), text.is_some());
-            cases.push(case.map_err(|error| placed(error, i, posts.len()))?);
-            if let Some(bytes) = post.image {
-                pixels.push(
-                    self.images
-                        .pixels(bytes)
-                        .map_err(|error| placed(error, i, posts.len()))?,
-                );
-            }
-            if let Some(text) = text {
-                texts.push(
-                    self.tokenizer
-                        .encode(text)
-                        .map_err(|error| placed(error, i, posts.len()))?,
-                );
+    pub fn features(&self, posts: &[RawPost<'_>]) -> Result<Vec<[Option<Vec<f32>>; 2]>> {
+        let posts = self.prepare(posts)?;
+        let mut all = vec![[None, None]; posts.len()];
+        for (places, features) in self.network.features(&posts)? {
+            for modality in Modality::ALL {
+                let Some(tensor) = features.get(modality) else {
+                    continue;
+                };
+                for (&place, row) in places.iter().zip(rows(tensor)?) {
+                    all[place][modality as usize] = Some(row);
+                }
             }
         }
-        let context = self.model.config().clip.text_config.max_position_embeddings;
-        let pixels = (!pixels.is_empty())
-            .then(|| self.images.tensor(&pixels, &self.device))
-            .transpose()?;
-        let tokens = (!texts.is_empty())
-            .then(|| self.tokenizer.batch(&texts, Some(context), &self.device))
-            .transpose()?;
-        Ok(Batch {
-            cases,
-            pixels,
-            tokens,
+        Ok(all)
+    }
+
+    /// Preprocesses posts.
+    ///
+    /// # Errors
+    /// As [`Classifier::classify_many`].
+    pub fn prepare(&self, posts: &[RawPost<'_>]) -> Result<Vec<PreparedPost>> {
+        let one = |(place, post)| {
+            self.prepare_one(post)
+                .map_err(|error| placed(error, place, posts.len()))
+        };
+        posts.iter().enumerate().map(one).collect()
+    }
+
+    fn prepare_one(&self, post: &RawPost<'_>) -> Result<PreparedPost> {
+        let text = post.text.filter(|text| !text.trim().is_empty());
+        let case = Case::of(post.image.is_some(), text.is_some())?;
+        let loaded = self.network.modalities();
+        let wanted = Modality::ALL.into_iter().find(|&of| case.has(of) && !loaded.contains(&of));
+        if let Some(modality) = wanted {
+            return Err(crate::infer::absent(modality));
+        }
+        let context = self.network.config().clip.text_config.max_position_embeddings;
+        let text = text.map(|text| -> Result<_> {
+            let mut encoded = self.tokenizer.encode(text)?;
+            // Dynamic prompts read the padding, which is the id 0.
+            encoded.ids.resize(context, 0);
+            Ok((encoded.ids, encoded.eot))
+        });
+        Ok(PreparedPost {
+            case,
+            pixels: post.image.map(|bytes| self.images.pixels(bytes)).transpose()?,
+            text: text.transpose()?,
         })
     }
 }

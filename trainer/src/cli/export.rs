@@ -47,6 +47,8 @@ enum Storage {
     F32,
     /// Half the size.
     F16,
+    /// A quarter of the size, and computed in bytes.
+    Int8,
 }
 
 /// Runs the subcommand.
@@ -71,6 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
         dtype: match args.dtype {
             Storage::F32 => Dtype::F32,
             Storage::F16 => Dtype::F16,
+            Storage::Int8 => Dtype::Int8,
         },
         about: about(args, &trained, &evaluations),
     })?;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use shared::bundle;
-use shared::predict::{Classifier, Prediction, RawPost};
+use shared::predict::{Classifier, OnDevice, Prediction, RawPost};
 
 use crate::engine::run::TrainedRun;
 
@@ -142,12 +142,12 @@ fn open(folder: &Path, device: &Device) -> Result<Classifier> {
     }
     let trained = TrainedRun::open(folder, &[], device)?;
     let model = trained.model(device)?;
-    Ok(Classifier::new(
+    let network = OnDevice {
         model,
-        trained.clip.preprocessor,
-        trained.clip.tokenizer,
-        device.clone(),
-    )?)
+        device: device.clone(),
+    };
+    let (images, tokenizer) = (trained.clip.preprocessor, trained.clip.tokenizer);
+    Ok(Classifier::new(network, images, tokenizer)?)
 }
 
 /// Reads a line and its picture.

@@ -121,6 +121,7 @@ pub fn ready(summary: &Summary) -> String {
     let stored = match summary.dtype {
         Dtype::F32 => "single precision",
         Dtype::F16 => "half precision",
+        Dtype::Int8 => "8-bit integers",
     };
     format!(
         "Model ready: {} classes, {} in {stored}",
