@@ -63,6 +63,43 @@ impl Classifier {
             .map_err(|failure| thrown(&failure))?;
         to_js(&prediction)
     }
+
+    /// The projected features `[D]` of preprocessed pixels [3, S, S] of a complete post, not normalised: what other
+    /// measures of likeness than this classifier's can use.
+    ///
+    /// # Errors
+    /// A failure `{code, message, hint}`.
+    #[wasm_bindgen(js_name = embedImage)]
+    pub fn embed_image(&self, pixels: Vec<f32>) -> Result<Vec<f32>, JsValue> {
+        self.embed(Some(pixels), None)
+    }
+
+    /// The projected features `[D]` of token ids of a complete post, padded to the context length, the end token's
+    /// index in `end`; not normalised.
+    ///
+    /// # Errors
+    /// A failure `{code, message, hint}`.
+    #[wasm_bindgen(js_name = embedTokens)]
+    pub fn embed_tokens(&self, ids: Vec<u32>, end: usize) -> Result<Vec<f32>, JsValue> {
+        self.embed(None, Some((ids, end)))
+    }
+
+    /// The instruction set that the products use.
+    #[wasm_bindgen(getter)]
+    pub fn kernel(&self) -> String {
+        self.classifier.network().kernel().to_owned()
+    }
+
+    fn embed(
+        &self,
+        pixels: Option<Vec<f32>>,
+        text: Option<(Vec<u32>, usize)>,
+    ) -> Result<Vec<f32>, JsValue> {
+        let network = self.classifier.network();
+        network
+            .embed(pixels.as_deref(), text.as_ref().map(|(ids, end)| (&ids[..], *end)))
+            .map_err(|error| thrown(&loader::failure(error)))
+    }
 }
 
 impl Classifier {

@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use crate::case::{Case, Modality};
 use crate::clip::Tokens;
 use crate::config::ModelConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::head::{Features, Head};
 use crate::infer::Engine;
 use crate::model::{Batch, Model};
@@ -37,6 +37,15 @@ pub trait Network: Send + Sync {
     /// # Errors
     /// If a post does not fit the model.
     fn features(&self, posts: &[PreparedPost]) -> Result<Vec<(Vec<usize>, Features)>>;
+
+    /// The instruction set or device that the products use.
+    fn kernel(&self) -> &str;
+
+    /// The features [D] of one side of a complete post: of pixels [3, S, S], or of token ids and the end token's index.
+    ///
+    /// # Errors
+    /// If neither or both are given, or what is given does not fit the model.
+    fn embed(&self, pixels: Option<&[f32]>, text: Option<(&[u32], usize)>) -> Result<Vec<f32>>;
 }
 
 /// One post after the other, on packed weights.
@@ -61,6 +70,22 @@ impl Network for Engine {
         };
         posts.iter().enumerate().map(one).collect()
     }
+
+    fn kernel(&self) -> &str {
+        self.kernel()
+    }
+
+    fn embed(&self, pixels: Option<&[f32]>, text: Option<(&[u32], usize)>) -> Result<Vec<f32>> {
+        match (pixels, text) {
+            (Some(pixels), None) => self.image_features(Case::Complete, pixels),
+            (None, Some((ids, end))) => self.text_features(Case::Complete, ids, end),
+            _ => Err(one_side()),
+        }
+    }
+}
+
+fn one_side() -> Error {
+    Error::Input("give either pixels or tokens; a side is embedded by itself".into())
 }
 
 /// A model of tensors on the device where it was loaded: as trained, or on a GPU.
@@ -103,5 +128,31 @@ impl Network for OnDevice {
             pixels: (images > 0).then(tensor).transpose()?,
             tokens: (count > 0).then(tokens).transpose()?,
         })
+    }
+
+    fn kernel(&self) -> &str {
+        if self.device.is_cpu() { "tensors" } else { "device" }
+    }
+
+    fn embed(&self, pixels: Option<&[f32]>, text: Option<(&[u32], usize)>) -> Result<Vec<f32>> {
+        let prompts = |modality| self.model.prompts().tower(Case::Complete, modality);
+        let features = match (pixels, text) {
+            (Some(pixels), None) => {
+                let side = self.model.config().clip.vision_config.image_size;
+                let pixels = Tensor::from_slice(pixels, (1, 3, side, side), &self.device)?;
+                self.model
+                    .image_features(&pixels, Some(&prompts(Modality::Image)?))?
+            }
+            (None, Some((ids, end))) => {
+                let tokens = Tokens {
+                    ids: Tensor::from_slice(ids, (1, ids.len()), &self.device)?,
+                    eot: Tensor::from_slice(&[end as u32], 1, &self.device)?,
+                };
+                self.model
+                    .text_features(&tokens, Some(&prompts(Modality::Text)?))?
+            }
+            _ => return Err(one_side()),
+        };
+        Ok(features.flatten_all()?.to_vec1()?)
     }
 }
