@@ -7,6 +7,25 @@ use super::{ByteKernel, FloatKernel, Kernel, Tile, by_rows};
 
 const COLUMNS: usize = 8;
 
+/// Calls `$step` for each unit of `$unit` inputs, four at a time: what it loads is then at constant distances from few
+/// addresses. An addition for each load would take the places of multiplications.
+macro_rules! unrolled {
+    ($tile:expr, $unit:expr, $step:ident) => {{
+        let mut inputs: [_; ROWS] = std::array::from_fn(|row| $tile.input.add(row * $tile.stride));
+        let mut panel = $tile.panel;
+        for _ in 0..$tile.units / 4 {
+            for unit in 0..4 {
+                $step(inputs, panel, unit);
+            }
+            inputs = inputs.map(|input| input.add(4 * $unit));
+            panel = panel.add(4 * $unit * COLUMNS);
+        }
+        for unit in 0..$tile.units % 4 {
+            $step(inputs, panel, unit);
+        }
+    }};
+}
+
 pub(super) static FLOAT: FloatKernel = Kernel {
     name: "relaxed simd",
     rows: 6,
@@ -30,11 +49,10 @@ unsafe fn float(tile: Tile<f32, f32, f32>) {
 
 unsafe fn float_rows<const ROWS: usize>(tile: Tile<f32, f32, f32>) {
     let mut sums = [[f32x4_splat(0.0); 2]; ROWS];
-    let inputs: [_; ROWS] = std::array::from_fn(|row| tile.input.wrapping_add(row * tile.stride));
-    let mut step = |unit: usize| {
+    let mut step = |inputs: [*const f32; ROWS], panel: *const f32, unit: usize| {
         // SAFETY: one value of each row and one line of the panel for each of `units`; the caller answers for these.
         unsafe {
-            let line = tile.panel.add(unit * COLUMNS);
+            let line = panel.add(unit * COLUMNS);
             let weights = [v128_load(line.cast()), v128_load(line.add(4).cast())];
             for (sums, input) in sums.iter_mut().zip(inputs) {
                 let x = v128_load32_splat(input.add(unit).cast());
@@ -43,7 +61,8 @@ unsafe fn float_rows<const ROWS: usize>(tile: Tile<f32, f32, f32>) {
             }
         }
     };
-    unrolled(tile.units, &mut step);
+    // SAFETY: the pointers stay inside rows and panel, or at their ends.
+    unsafe { unrolled!(tile, 1, step) }
     for (row, sums) in sums.iter().enumerate() {
         // SAFETY: the caller has room for `rows * columns` sums.
         unsafe {
@@ -63,11 +82,10 @@ unsafe fn byte(tile: Tile<i8, u8, i32>) {
 /// neither the sign of a top bit nor a 16-bit sum of two products (at most 2 * 127 * 128) comes into it.
 unsafe fn byte_rows<const ROWS: usize>(tile: Tile<i8, u8, i32>) {
     let mut sums = [[i32x4_splat(0); 2]; ROWS];
-    let inputs: [_; ROWS] = std::array::from_fn(|row| tile.input.wrapping_add(row * tile.stride));
-    let mut step = |unit: usize| {
+    let mut step = |inputs: [*const i8; ROWS], panel: *const u8, unit: usize| {
         // SAFETY: four values of each row and one line of the panel for each of `units`; the caller answers for these.
         unsafe {
-            let line = tile.panel.add(unit * 4 * COLUMNS);
+            let line = panel.add(unit * 4 * COLUMNS);
             let weights = [v128_load(line.cast()), v128_load(line.add(16).cast())];
             for (sums, input) in sums.iter_mut().zip(inputs) {
                 let x = v128_load32_splat(input.add(unit * 4).cast());
@@ -76,7 +94,8 @@ unsafe fn byte_rows<const ROWS: usize>(tile: Tile<i8, u8, i32>) {
             }
         }
     };
-    unrolled(tile.units, &mut step);
+    // SAFETY: the pointers stay inside rows and panel, or at their ends.
+    unsafe { unrolled!(tile, 4, step) }
     for (row, sums) in sums.iter().enumerate() {
         // SAFETY: the caller has room for `rows * columns` sums.
         unsafe {
@@ -85,16 +104,4 @@ unsafe fn byte_rows<const ROWS: usize>(tile: Tile<i8, u8, i32>) {
             v128_store(out.add(4).cast(), sums[1]);
         }
     }
-}
-
-/// Calls `step` with each of `0..count`, four at a time, so that addresses are computed once for four steps.
-#[inline(always)]
-fn unrolled(count: usize, step: &mut impl FnMut(usize)) {
-    let whole = count / 4 * 4;
-    let mut unit = 0;
-    while unit < whole {
-        (0..4).for_each(|i| step(unit + i));
-        unit += 4;
-    }
-    (whole..count).for_each(step);
 }
