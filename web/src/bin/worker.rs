@@ -8,11 +8,15 @@ use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web::api::Classifier;
+use web::pool;
 use web::protocol::{Code, Event, Failure, Request, to_js};
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, PerformanceEntry, console};
 
 fn main() {
     console_error_panic_hook::set_once();
+    if pool::take_part() {
+        return;
+    }
     // Elsewhere, as in Node, only the classifier itself is used.
     let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() else {
         return;
@@ -46,9 +50,9 @@ struct Worker {
 impl Worker {
     fn hear(&self, message: &JsValue) {
         match Request::from_message(message) {
-            Ok((Request::Load { url }, _)) => {
+            Ok((Request::Load { url, threads }, _)) => {
                 let worker = self.clone();
-                spawn_local(async move { worker.load(&url).await });
+                spawn_local(async move { worker.load(&url, threads).await });
             }
             Ok((Request::Classify { id, text }, image)) => {
                 self.classify(id, text.as_deref(), image)
@@ -64,11 +68,11 @@ impl Worker {
         }
     }
 
-    async fn load(&self, url: &str) {
+    async fn load(&self, url: &str, threads: Option<u32>) {
         // The old model first: memory for two is rarely there.
         self.classifier.take();
         let progress = |loaded, total| self.tell(&Event::Progress { loaded, total });
-        match Classifier::open(url, progress).await {
+        match Classifier::open(url, threads, progress).await {
             Ok(classifier) => {
                 // The browser compiles what is called for the first time; better now than at the first answer.
                 let _ = classifier.predict(Some(&WHITE_DOT), Some("warm"));
