@@ -3,11 +3,10 @@
 
 const engines = {
   /** Our page's worker, as it is served. */
-  async lacuna({ folder, artefact, bundle, threads }) {
-    const module = await import(`/ours/${artefact}/${folder}.js`);
-    const exports = await module.default({ module_or_path: `/ours/${artefact}/${folder}_bg.wasm` });
-    if (threads > 1) await module.startThreads(threads);
-    const classifier = await module.Classifier.load(new URL(bundle, location.origin).href);
+  async lacuna({ artefact, bundle, threads }) {
+    const module = await import(`/ours/${artefact}.js`);
+    const exports = await module.default({ module_or_path: `/ours/${artefact}_bg.wasm` });
+    const classifier = await module.Classifier.load(new URL(bundle, location.origin).href, undefined, threads);
     return {
       kernel: `${classifier.kernel}, ${threads} threads`,
       image: ({ pixels }) => classifier.embedImage(pixels),

@@ -2,8 +2,8 @@
 //
 //   node run.mjs --models FOLDER --ours FOLDER [--only TEXT] [--turns 5] [--iterations 3] [--threads 1,2] [--json FILE]
 //
-// FOLDER of models: what make_models.sh's steps in docs/performance.md leave: {none,dcp}-{f32,int8} bundles and
-// {none,dcp}-onnx graphs. FOLDER of ours: one folder an artefact, `relaxed` and `threads`.
+// FOLDER of models: {none,dcp}-{f32,int8} bundles and {none,dcp}-onnx graphs, which `cargo xtask bench browser`
+// makes before it calls this. FOLDER of ours: the worker's artefacts.
 import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
@@ -147,7 +147,7 @@ for (const prompt of ["none", "dcp"]) {
       const ours = await page.evaluate(start, {
         name: "ours",
         engine: "lacuna",
-        settings: { folder: "worker", artefact, bundle: `/models/${prompt}-${dtype}/`, threads },
+        settings: { artefact, bundle: `/models/${prompt}-${dtype}/`, threads },
       });
       const theirs = await page.evaluate(start, { name: "theirs", engine: "onnxruntime", settings: { models, threads, side: SIDE } });
       engines[group] = { ours: ours.kernel, theirs: theirs.kernel };
@@ -192,8 +192,8 @@ for (const prompt of ["none", "dcp"]) {
 }
 const size = (path) => existsSync(path) ? { bytes: bytesOf(path), gzipped: statSync(path).isDirectory() ? undefined : gzipSync(readFileSync(path)).length } : null;
 const wire = {
-  "our wasm, relaxed": size(join(options.ours, "relaxed/worker_bg.wasm")),
-  "our wasm, threads": size(join(options.ours, "threads/worker_bg.wasm")),
+  "our wasm, relaxed": size(join(options.ours, "relaxed_bg.wasm")),
+  "our wasm, threads": size(join(options.ours, "threads_bg.wasm")),
   "their wasm": size(join(MOUNTS.ort, "ort-wasm-simd-threaded.wasm")),
   "our int8 bundle": size(join(options.models, "none-int8")),
   "their q8 image": size(join(options.models, "none-onnx/image.q8.onnx")),

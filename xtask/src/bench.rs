@@ -1,5 +1,7 @@
 //! Owns `cargo xtask bench`: our speed beside a peer's, alternating in one run on one machine, with the ratio.
 
+mod browser;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -18,6 +20,8 @@ pub(crate) struct Options {
 enum What {
     /// The image tower of CLIP ViT-B/16, f32, batch 1, on the CPU, beside PyTorch
     Native(NativeOptions),
+    /// CLIP's towers in Chromium, f32 and 8 bits, beside onnxruntime-web
+    Browser(browser::Options),
 }
 
 #[derive(clap::Args)]
@@ -49,6 +53,7 @@ struct NativeOptions {
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.what {
         What::Native(options) => native(options),
+        What::Browser(options) => browser::run(options),
     }
 }
 

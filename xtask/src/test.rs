@@ -89,14 +89,14 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
     steps.run("browser tests", browser_tests)
 }
 
-/// The model's own tests compiled to WebAssembly with SIMD, run by Node through WASI.
+/// The tests of kernels and model compiled to WebAssembly with SIMD, run by Node through WASI.
 fn webassembly_tests() -> Result<()> {
     let target = "wasm32-wasip1";
     tools::rust_target(target)?;
     let runner = std::env::current_dir()?.join("xtask/wasi.mjs");
     let mut test = cargo();
     test.args([
-        "test", "-p", "shared", "--lib", "--locked", "--target", target,
+        "test", "-p", "kernels", "-p", "shared", "--lib", "--locked", "--target", target,
     ])
     .env(
         "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
