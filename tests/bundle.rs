@@ -12,7 +12,7 @@ use shared::config::{
 };
 use shared::model::{self, Model};
 use shared::nn::{Tensors, var_builder};
-use shared::predict::{OnDevice, Classifier, Prediction};
+use shared::predict::{Classifier, OnDevice, Prediction};
 use shared::preprocess::image::ImagePreprocessor;
 use shared::preprocess::text::TextTokenizer;
 use shared::rng::{normal, stream};

@@ -126,6 +126,7 @@ const browser = await chromium.launch({
     "--disable-component-update", "--disable-sync"],
 });
 const page = await (await browser.newContext()).newPage();
+page.on("console", (m) => process.env.DEBUG && console.log(m.text())); page.on("worker", (w) => process.env.DEBUG && console.log("worker", w.url()));
 await page.goto(`http://127.0.0.1:${server.address().port}/`);
 if (!(await page.evaluate(() => crossOriginIsolated))) throw new Error("the page is not isolated: no threads");
 await page.evaluate((inputs) => (window.inputs = inputs), inputs());

@@ -11,7 +11,7 @@ import { serve } from "./server.mjs";
 const DIST = process.env.LACUNA_DIST ?? new URL("../../dist", import.meta.url).pathname;
 /** Node 20 knows no relaxed SIMD, and no Node starts Web Workers. */
 const ARTEFACT = process.env.LACUNA_ARTEFACT ?? "baseline";
-let folder, server, Classifier, classifier;
+let folder, server, Classifier, classifier, memory;
 const drawing = async (name) => new Uint8Array(await readFile(`${DIST}/samples/${name}.png`));
 
 before(async () => {
@@ -19,7 +19,7 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), "lacuna-"));
   await copyFile(`${DIST}/workers/${ARTEFACT}.js`, join(folder, "worker.mjs"));
   const bindings = await import(pathToFileURL(join(folder, "worker.mjs")));
-  bindings.initSync({ module: await readFile(`${DIST}/workers/${ARTEFACT}_bg.wasm`) });
+  ({ memory } = bindings.initSync({ module: await readFile(`${DIST}/workers/${ARTEFACT}_bg.wasm`) }));
   ({ Classifier } = bindings);
   server = await serve(DIST);
 });
@@ -62,6 +62,18 @@ test("a side leaves no trace in later answers", async () => {
   const first = classifier.classify(image);
   classifier.classify(await drawing("cat"), "a cat");
   assert.deepEqual(classifier.classify(image), first);
+});
+
+test("memory stays flat over 2,000 classifications", async () => {
+  const images = await Promise.all(["apple", "car", "cat", "guitar"].map(drawing));
+  const texts = [undefined, "a cat", "red apple on a wooden table beside a guitar"];
+  const some = (count) => {
+    for (let i = 0; i < count; i++) classifier.classify(images[i % 5], texts[i % 3] ?? (i % 5 === 4 ? "guitar" : undefined));
+  };
+  some(60);
+  const before = memory.buffer.byteLength;
+  some(2000);
+  assert.equal(memory.buffer.byteLength, before);
 });
 
 test("bad input is thrown as {code, message, hint}", async () => {

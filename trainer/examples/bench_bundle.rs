@@ -18,8 +18,8 @@ fn main() -> Result<()> {
         anyhow::bail!("usage: bench_bundle CLIP_FOLDER OUT PROMPT DTYPE");
     };
     let mut clip = clip_folder::load(Path::new(folder), &Device::Cpu)?;
-    let dtype: Dtype = serde_json::from_value(dtype.as_str().into())
-        .context("DTYPE is f32, f16 or int8")?;
+    let dtype: Dtype =
+        serde_json::from_value(dtype.as_str().into()).context("DTYPE is f32, f16 or int8")?;
     let prompt: PromptConfig = serde_json::from_value(serde_json::json!({ "method": prompt }))
         .context("PROMPT is the name of a method, such as none or dcp")?;
     let config = ModelConfig {

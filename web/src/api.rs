@@ -101,7 +101,10 @@ impl Classifier {
     ) -> Result<Vec<f32>, JsValue> {
         let network = self.classifier.network();
         network
-            .embed(pixels.as_deref(), text.as_ref().map(|(ids, end)| (&ids[..], *end)))
+            .embed(
+                pixels.as_deref(),
+                text.as_ref().map(|(ids, end)| (&ids[..], *end)),
+            )
             .map_err(|error| thrown(&loader::failure(error)))
     }
 }

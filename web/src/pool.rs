@@ -1,7 +1,7 @@
 //! Owns the threads that compute: what this artefact was built with, and the Web Workers behind rayon's pool.
 //!
 //! The thread that loads the model belongs to the pool, so that a pool of n threads starts n - 1 workers. Each of them
-//! runs this same program on the same memory, and waits in [`take_part`] for its share.
+//! runs this same program on the same memory, and waits in `take_part` for its share.
 
 use crate::protocol::Artefact;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "atomics")))]
@@ -27,14 +27,8 @@ pub async fn start(wanted: Option<u32>) -> Result<u32, Failure> {
     Ok(1)
 }
 
-/// True if this is a thread of the pool; it has then worked until the end of the program.
-#[cfg(not(all(target_arch = "wasm32", target_feature = "atomics")))]
-pub fn take_part() -> bool {
-    false
-}
-
 #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
-pub use workers::{start, take_part};
+pub use workers::start;
 
 #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
 mod workers {
@@ -58,7 +52,7 @@ mod workers {
     const LIMIT: u32 = 64;
     /// A browser that has not started its workers by then will not.
     const PATIENCE_MS: i32 = 3000;
-    /// By this name a worker knows that it belongs to the pool.
+    /// What a worker of the pool is called in the browser's tools.
     const NAME: &str = "lacuna-pool";
 
     /// The size of the pool, once it runs.
@@ -107,27 +101,25 @@ mod workers {
         Ok(*SIZE.get_or_init(|| size))
     }
 
-    /// True if this is a thread of the pool; it has then worked until the end of the program.
-    pub fn take_part() -> bool {
+    /// Works for the pool until the end of the program. What a program starts with is done by its first thread alone, so
+    /// a worker of the pool calls this itself.
+    #[wasm_bindgen(js_name = takePart)]
+    pub(crate) fn take_part() {
         let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() else {
-            return false;
+            return;
         };
-        if scope.name() != NAME {
-            return false;
-        }
         // Said before the wait, which lets nothing more out of this worker.
-        if scope.post_message(&JsValue::TRUE).is_ok() {
-            let mut shares = lock();
-            loop {
-                if let Some(share) = shares.pop_front() {
-                    drop(shares);
-                    share.run();
-                    break;
-                }
-                shares = SHARED.wait(shares).unwrap_or_else(PoisonError::into_inner);
-            }
+        if scope.post_message(&JsValue::TRUE).is_err() {
+            return;
         }
-        true
+        let mut shares = lock();
+        loop {
+            if let Some(share) = shares.pop_front() {
+                drop(shares);
+                return share.run();
+            }
+            shares = SHARED.wait(shares).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     fn lock() -> std::sync::MutexGuard<'static, VecDeque<ThreadBuilder>> {
@@ -142,8 +134,8 @@ mod workers {
     ) -> Result<Vec<Worker>, JsValue> {
         let script = META.with(ImportMeta::url);
         let starter = format!(
-            "import {{ initSync }} from {script:?};\n\
-             onmessage = ({{ data }}) => initSync(data);"
+            "import {{ initSync, takePart }} from {script:?};\n\
+             onmessage = ({{ data }}) => {{ initSync(data); takePart(); }};"
         );
         let kind = BlobPropertyBag::new();
         kind.set_type("text/javascript");

@@ -39,7 +39,9 @@ impl Assembler {
             FileRole::TextTower => modalities.contains(&Modality::Text),
             FileRole::Tokenizer | FileRole::PromptsAndHead => true,
         });
-        let awaited = wanted.map(|file| (file.name.clone(), file.clone())).collect();
+        let awaited = wanted
+            .map(|file| (file.name.clone(), file.clone()))
+            .collect();
         Self {
             manifest,
             modalities: modalities.to_vec(),
@@ -57,7 +59,10 @@ impl Assembler {
     /// The files still to come, in the order in which they are best fetched.
     pub fn awaited(&self) -> Vec<FileEntry> {
         let files = self.manifest.files.iter();
-        files.filter(|file| self.awaited.contains_key(&file.name)).cloned().collect()
+        files
+            .filter(|file| self.awaited.contains_key(&file.name))
+            .cloned()
+            .collect()
     }
 
     /// Takes one file. After an error it is still awaited, so that it can be fetched again.

@@ -116,7 +116,11 @@ fn pieces(
     };
     let cut = |start: usize| {
         let end = (start + step).min(rows);
-        let at = if step < rows { format!("@{start}") } else { String::new() };
+        let at = if step < rows {
+            format!("@{start}")
+        } else {
+            String::new()
+        };
         let mut shape = weight.shape.clone();
         if let Some(first) = shape.first_mut() {
             *first = end - start;
@@ -244,7 +248,10 @@ impl Pieces {
             }
             Ok(all.map(|weight| (name, weight)))
         };
-        let joined = self.0.into_iter().filter_map(|named| join(named).transpose());
+        let joined = self
+            .0
+            .into_iter()
+            .filter_map(|named| join(named).transpose());
         joined.collect::<Result<_>>().map(Weights)
     }
 }
@@ -364,7 +371,13 @@ mod tests {
             ("v".into(), values),
         ]);
         let mut pieces = Pieces::default();
-        for (name, bytes) in encode("part", &Weights::from_tensors(&tensors).unwrap(), Dtype::F16).unwrap() {
+        for (name, bytes) in encode(
+            "part",
+            &Weights::from_tensors(&tensors).unwrap(),
+            Dtype::F16,
+        )
+        .unwrap()
+        {
             pieces.read(&name, &bytes).unwrap();
         }
         let joined = pieces.join().unwrap();
@@ -415,10 +428,19 @@ mod tests {
             (vec![(name, byte(1)), (&scales, byte(1))], "type I8"),
             (vec![(name, byte(65)), (&scales, good())], "holds 65"),
             (vec![(name, byte(-65)), (&scales, good())], "holds -65"),
-            (vec![(name, byte(1)), (&scales, scale(&[1.0, f32::NAN]))], "scale NaN"),
-            (vec![(name, byte(1)), (&scales, scale(&[-1.0, 1.0]))], "scale -1"),
+            (
+                vec![(name, byte(1)), (&scales, scale(&[1.0, f32::NAN]))],
+                "scale NaN",
+            ),
+            (
+                vec![(name, byte(1)), (&scales, scale(&[-1.0, 1.0]))],
+                "scale -1",
+            ),
             (vec![(&scales, good())], "scales nothing"),
-            (vec![("head.weight", byte(1)), ("head.weight.scale", good())], "only matrices"),
+            (
+                vec![("head.weight", byte(1)), ("head.weight.scale", good())],
+                "only matrices",
+            ),
         ] {
             let said = said(tensors);
             assert!(said.contains(words), "{said}");

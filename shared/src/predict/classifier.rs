@@ -147,11 +147,18 @@ impl Classifier {
         let text = post.text.filter(|text| !text.trim().is_empty());
         let case = Case::of(post.image.is_some(), text.is_some())?;
         let loaded = self.network.modalities();
-        let wanted = Modality::ALL.into_iter().find(|&of| case.has(of) && !loaded.contains(&of));
+        let wanted = Modality::ALL
+            .into_iter()
+            .find(|&of| case.has(of) && !loaded.contains(&of));
         if let Some(modality) = wanted {
             return Err(crate::infer::absent(modality));
         }
-        let context = self.network.config().clip.text_config.max_position_embeddings;
+        let context = self
+            .network
+            .config()
+            .clip
+            .text_config
+            .max_position_embeddings;
         let text = text.map(|text| -> Result<_> {
             let mut encoded = self.tokenizer.encode(text)?;
             // Dynamic prompts read the padding, which is the id 0.
@@ -160,7 +167,10 @@ impl Classifier {
         });
         Ok(PreparedPost {
             case,
-            pixels: post.image.map(|bytes| self.images.pixels(bytes)).transpose()?,
+            pixels: post
+                .image
+                .map(|bytes| self.images.pixels(bytes))
+                .transpose()?,
             text: text.transpose()?,
         })
     }

@@ -131,7 +131,11 @@ impl Network for OnDevice {
     }
 
     fn kernel(&self) -> &str {
-        if self.device.is_cpu() { "tensors" } else { "device" }
+        if self.device.is_cpu() {
+            "tensors"
+        } else {
+            "device"
+        }
     }
 
     fn embed(&self, pixels: Option<&[f32]>, text: Option<(&[u32], usize)>) -> Result<Vec<f32>> {

@@ -8,15 +8,11 @@ use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web::api::Classifier;
-use web::pool;
 use web::protocol::{Code, Event, Failure, Request, to_js};
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, PerformanceEntry, console};
 
 fn main() {
     console_error_panic_hook::set_once();
-    if pool::take_part() {
-        return;
-    }
     // Elsewhere, as in Node, only the classifier itself is used.
     let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() else {
         return;
