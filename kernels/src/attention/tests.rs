@@ -1,3 +1,5 @@
+//! Owns the tests of attention: against plain loops in f64.
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -68,7 +68,7 @@ impl ImageTower {
         self.encoder.bytes() + self.patches.bytes() + 4 * self.positions.len()
     }
 
-    /// Features [D] of preprocessed pixels [3, S, S], not normalised.
+    /// Features `[D]` of preprocessed pixels [3, S, S], not normalised.
     pub(super) fn features(
         &self,
         memory: &mut Memory,

@@ -120,7 +120,7 @@ impl Engine {
         image.or(text).unwrap_or("none")
     }
 
-    /// Image features [D] of preprocessed pixels [3, S, S] of a post of this case, not normalised.
+    /// Image features `[D]` of preprocessed pixels [3, S, S] of a post of this case, not normalised.
     ///
     /// # Errors
     /// If the tower was not loaded, the case has no image, or the pixels are of another size.
@@ -130,7 +130,7 @@ impl Engine {
         tower.features(&mut self.memory(), pixels, prompts)
     }
 
-    /// Text features [D] of a post of this case, not normalised: `ids` padded to the context length, the end token at
+    /// Text features `[D]` of a post of this case, not normalised: `ids` padded to the context length, the end token at
     /// `end`.
     ///
     /// # Errors

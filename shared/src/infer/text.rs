@@ -55,7 +55,7 @@ impl TextTower {
         self.encoder.bytes() + tokens + 4 * self.positions.len()
     }
 
-    /// Features [D] of a text of `ids`, not normalised; its end token is at `end`, what follows is padding.
+    /// Features `[D]` of a text of `ids`, not normalised; its end token is at `end`, what follows is padding.
     pub(super) fn features(
         &self,
         memory: &mut Memory,

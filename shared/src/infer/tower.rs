@@ -63,7 +63,7 @@ impl Encoder {
         self.blocks.first().map_or("none", Block::kernel)
     }
 
-    /// Features [D] of `tokens` tokens, which `embed` writes [tokens, d]; of them the blocks need the first `needed`.
+    /// Features `[D]` of `tokens` tokens, which `embed` writes [tokens, d]; of them the blocks need the first `needed`.
     /// Token `pooled` becomes the features.
     pub(super) fn run(
         &self,

@@ -41,7 +41,7 @@ pub trait Network: Send + Sync {
     /// The instruction set or device that the products use.
     fn kernel(&self) -> &str;
 
-    /// The features [D] of one side of a complete post: of pixels [3, S, S], or of token ids and the end token's index.
+    /// The features `[D]` of one side of a complete post: of pixels [3, S, S], or of token ids and the end token's index.
     ///
     /// # Errors
     /// If neither or both are given, or what is given does not fit the model.

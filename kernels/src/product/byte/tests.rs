@@ -1,3 +1,5 @@
+//! Owns the tests of products in bytes: exact against plain integers, for every instruction set of this machine.
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
