@@ -337,7 +337,7 @@ fn mistakes_with_files_are_named() {
         assert!(error.contains(words), "{error}");
     }
     let newer = String::from_utf8(files[0].1.clone()).unwrap();
-    let newer = newer.replace("\"format_version\": 1", "\"format_version\": 2");
+    let newer = newer.replace("\"format_version\": 1", "\"format_version\": 3");
     let error = Manifest::parse(newer.as_bytes()).unwrap_err().to_string();
     assert!(error.contains("update the program"), "{error}");
 

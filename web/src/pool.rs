@@ -103,8 +103,9 @@ mod workers {
 
     /// Works for the pool until the end of the program. What a program starts with is done by its first thread alone, so
     /// a worker of the pool calls this itself.
+    #[expect(unreachable_pub, reason = "JavaScript reaches it")]
     #[wasm_bindgen(js_name = takePart)]
-    pub(crate) fn take_part() {
+    pub fn take_part() {
         let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() else {
             return;
         };

@@ -190,9 +190,9 @@ impl Pieces {
                 ));
             }
             let (whole, start) = place(file, name)?;
-            if whole.ends_with(SCALE) {
+            let scaled = whole.strip_suffix(SCALE);
+            if let Some(of) = scaled.filter(|of| quantize::largest(of).is_some()) {
                 // Read with its tensor; a tensor of its own it is not.
-                let of = whole.trim_end_matches(SCALE);
                 if tensors.tensor(&name.replacen(whole, of, 1)).is_err() {
                     return Err(error(file, format!("tensor {name} scales nothing")));
                 }
