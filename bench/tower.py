@@ -1,6 +1,6 @@
 """Times the image tower of CLIP ViT-B/16 in PyTorch on the CPU: the peer of trainer/examples/tower.rs.
 
-Usage: tower.py ITERATIONS WARM_UP THREADS; prints milliseconds as JSON. Needs only torch (`pip install torch`).
+Usage: tower.py ITERATIONS WARM_UP THREADS; prints times in ms as JSON. Needs only torch (`pip install torch`).
 The same work: batch 1, 224 px, 197 tokens, 12 blocks of 768 with 12 heads, QuickGELU, projection to 512, f32,
 random weights, fused attention, inference mode.
 """
@@ -60,7 +60,7 @@ def main():
             tower(pixels)
             if run >= warm_up:
                 times.append((time.perf_counter() - begun) * 1e3)
-    print(json.dumps(times))
+    print(json.dumps({"times": times}))
 
 
 main()

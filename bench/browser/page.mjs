@@ -33,6 +33,7 @@ export async function open({ url, executablePath, inputs }) {
       return page.evaluate(run, { name, towers, iterations, cut });
     },
     stop: (name) => page.evaluate(stop, name),
+    stopAll: () => page.evaluate(() => Object.values(window.engines).forEach(({ worker }) => worker.terminate())),
     close: () => browser.close(),
   };
 }

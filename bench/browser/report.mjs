@@ -14,7 +14,7 @@ const percent = (share) => `${Math.round(100 * share)} %`;
 const million = (bytes) => (bytes / 1e6).toFixed(2);
 
 /** Prints limits, bytes, loads and rows. Two values in a cell are ours and the peer's. */
-export function print({ machine, limits_gops_a_thread: limits, quantised_graphs: quantised, wire, loads, rows }) {
+export function print({ machine, limits_gops_a_thread: limits, quantised_graphs: quantised, wire, loads, failures, rows }) {
   console.log(`\n${machine.processor}, ${machine.cores} cores, load ${machine.load.join(" ")}, Chromium ${machine.browser}\n`);
   table(["limit of one thread", "10^9 operations/s"], Object.entries(limits).map(([name, rate]) => [name, String(rate)]));
   for (const [threads, { taken, times_ms }] of Object.entries(quantised)) {
@@ -30,6 +30,7 @@ export function print({ machine, limits_gops_a_thread: limits, quantised_graphs:
     ]),
   );
   table(COLUMNS.map(([title]) => title), rows.map((row) => COLUMNS.map(([, cell]) => cell(row))));
+  for (const failure of failures) console.log(`FAILED: ${failure}`);
 }
 
 function table(titles, lines) {

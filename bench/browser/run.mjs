@@ -52,8 +52,17 @@ const server = await serve(mounts);
 const page = await open({ url: server.url, executablePath: options.chromium, inputs });
 try {
   let limits = await ceilings(page);
-  const [endings, references, measured] = [{}, {}, []];
-  for (const group of chosen) measured.push(await measure(group));
+  const [endings, references, measured, failures] = [{}, {}, [], []];
+  for (const group of chosen) {
+    try {
+      measured.push(await measure(group));
+    } catch (error) {
+      // Said at once and at the end, and the benchmark fails; what else was measured is kept.
+      failures.push(`${group.prompts}, ${group.weights}, threads ${group.threads}: ${error.message}`);
+      console.error(failures.at(-1));
+      await page.stopAll();
+    }
+  }
   // A busy moment at the start would make the limits low and our share of them high.
   limits = await ceilings(page, limits);
   const rows = measured.flatMap(({ rows }) => rows.map((row) => withShare(row, limits)));
@@ -71,9 +80,11 @@ try {
       models: unique(chosen.map(({ prompts, weights }) => ({ prompts, weights }))),
       zipModels: options.gzip,
     }),
+    failures,
     rows,
   };
   print(result);
+  process.exitCode = failures.length ? 1 : 0;
   if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 1)}\n`);
 
   /** Loads both engines with one model and measures all its rows. */

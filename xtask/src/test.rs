@@ -84,6 +84,12 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
         );
         return Ok(());
     }
+    steps.run("the benchmark's arithmetic", || {
+        call(&mut command(
+            "node",
+            "--test bench/browser/figures.test.mjs",
+        ))
+    })?;
     steps.run("WebAssembly tests", webassembly_tests)?;
     steps.run("page", page::build)?;
     steps.run("browser tests", browser_tests)

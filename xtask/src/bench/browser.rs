@@ -2,16 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use super::models;
 use crate::artefacts;
-use crate::step::{call, command, output};
+use crate::step::{call, command};
 use crate::tools;
 
 /// Where the benchmark's own program is.
 const FOLDER: &str = "bench/browser";
-/// Tokens of the text that is measured, frame included: a caption as people write them.
-const WORDS: &str = "8";
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -23,9 +22,9 @@ pub(crate) struct Options {
     #[arg(long, default_value = "python3")]
     python: String,
     /// Where bundles and graphs are left, 3 GB for ViT-B/16; what is there is used again
-    #[arg(long, default_value = "target/bench")]
+    #[arg(long, default_value = models::FOLDER)]
     models: PathBuf,
-    /// Measure only rows whose name holds this: `image none int8 1`
+    /// Measure only rows whose name holds this: `image none int8 1`, `text, cut dcp f32 2`
     #[arg(long, default_value = "")]
     only: String,
     /// Threads, separated by commas
@@ -37,6 +36,15 @@ pub(crate) struct Options {
     /// Runs a turn; of texts five times as many
     #[arg(long, default_value_t = 3)]
     iterations: usize,
+    /// Our artefact, instead of the one that the page would take: baseline, relaxed, threads
+    #[arg(long, default_value = "")]
+    variant: String,
+    /// Chromium's program, if it is in an unusual place
+    #[arg(long)]
+    chromium: Option<PathBuf>,
+    /// Also put all models through gzip and count the bytes, which takes minutes
+    #[arg(long)]
+    gzip: bool,
     /// Also write the result here as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -47,22 +55,19 @@ pub(crate) struct Options {
 /// # Errors
 /// If something is missing or a side fails, or their outputs differ.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let python = options.python.as_str();
-    output(command(python, "-c").arg("import numpy, onnx, onnxruntime, safetensors")).with_context(|| {
-        format!(
-            "{python} lacks a package; `python3 -m venv data/python && data/python/bin/pip install numpy onnx onnxruntime \
-             safetensors` gets them, then add --python data/python/bin/python"
-        )
-    })?;
-    if !options.clip.join("config.json").is_file() {
-        bail!(
-            "{} is no CLIP folder: it has no config.json",
-            options.clip.display()
-        );
-    }
-    models(options)?;
+    tools::node()?;
+    let chromium = match &options.chromium {
+        Some(path) => path.clone(),
+        None => tools::chromium()?,
+    };
+    models::make(&options.models, &options.clip, &options.python)?;
     artefacts::build()?;
-    call(command(tools::npm(), "ci --no-audit --no-fund").current_dir(FOLDER))?;
+    call(
+        command(tools::npm(), "ci --no-audit --no-fund --loglevel=error")
+            .current_dir(FOLDER)
+            // Only playwright-core is used, with the system's Chromium.
+            .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"),
+    )?;
     let mut bench = command("node", "run.mjs");
     bench
         .current_dir(FOLDER)
@@ -70,38 +75,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .arg(absolute(&options.models)?)
         .arg("--ours")
         .arg(absolute(Path::new(artefacts::FOLDER))?)
+        .arg("--chromium")
+        .arg(chromium)
         .args(["--only", &options.only, "--threads", &options.threads])
         .args(["--turns", &options.turns.to_string()])
         .args(["--iterations", &options.iterations.to_string()])
-        .env("CHROMIUM", tools::chromium()?);
+        .args(["--variant", &options.variant])
+        .args(options.gzip.then_some("--gzip"));
     if let Some(json) = &options.json {
         bench.arg("--json").arg(absolute(json)?);
     }
     call(&mut bench)
-}
-
-/// Bundles with and without prompts, in both dtypes, and the graphs of the same weights.
-fn models(options: &Options) -> Result<()> {
-    call(&mut command(
-        "cargo",
-        "build -p trainer --example bench_bundle --locked",
-    ))?;
-    for prompt in ["none", "dcp"] {
-        for dtype in ["f32", "int8"] {
-            let out = options.models.join(format!("{prompt}-{dtype}"));
-            if !out.join("manifest.json").is_file() {
-                let mut make = command("target/debug/examples/bench_bundle", "");
-                call(make.arg(&options.clip).arg(&out).args([prompt, dtype]))?;
-            }
-        }
-        let graphs = options.models.join(format!("{prompt}-onnx"));
-        if !graphs.join("text.q8.onnx").is_file() {
-            let mut make = command(&options.python, "bench/make_onnx.py");
-            make.arg(options.models.join(format!("{prompt}-f32")));
-            call(make.arg(&graphs).arg(WORDS))?;
-        }
-    }
-    Ok(())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
