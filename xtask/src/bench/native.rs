@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// Turns of each side, alternating
     #[arg(long, default_value_t = 3)]
     turns: usize,
-    /// Cargo's profile; dev optimises the model too, and may be built already
+    /// Cargo's profile; with dev we take twice as long or more, so it is for trying the benchmark only
     #[arg(long, default_value = "release")]
     profile: String,
     /// Also write the result here as JSON
