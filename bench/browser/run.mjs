@@ -44,6 +44,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const mounts = { ours: options.ours, models: options.models, ort: join(here, "node_modules/onnxruntime-web/dist"), bench: here };
 const chosen = groups(options.threads.split(",").map(Number), options.only);
 if (chosen.length === 0) throw new Error(`no row's name holds "${options.only}"; names are like "image none int8 1"`);
+const variants = unique(chosen.map(({ threads }) => variantFor(threads, options.variant)));
 const clip = JSON.parse(readFileSync(join(options.models, "none-f32/manifest.json"))).config.clip;
 const side = clip.vision_config.image_size;
 const inputs = makeInputs();
@@ -76,7 +77,7 @@ try {
     loads: measured.map(({ rows: _, ...load }) => load),
     wire: await bytesOnTheWire({
       mounts,
-      variants: unique(chosen.map(({ threads }) => variantFor(threads, options.variant))),
+      variants,
       models: unique(chosen.map(({ prompts, weights }) => ({ prompts, weights }))),
       zipModels: options.gzip,
     }),
