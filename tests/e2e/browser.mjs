@@ -33,8 +33,8 @@ export function launch() {
   });
 }
 
-/** Opens the page in a fresh profile; `errors` and `requests` fill while it lives. */
-export async function open(browser, url, options = {}) {
+/** Opens the page in a fresh profile, after `prepare` saw it; `errors` and `requests` fill while it lives. */
+export async function open(browser, url, { prepare = async () => {}, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
@@ -44,6 +44,7 @@ export async function open(browser, url, options = {}) {
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
   page.on("request", (request) => requests.push(request.url()));
   await page.addInitScript(watch);
+  await prepare(page);
   await page.goto(url);
   return { page, context, errors, requests };
 }
@@ -78,6 +79,35 @@ export async function answer(page, kase) {
       })),
     })),
   }));
+}
+
+/**
+ * Runs in a page without a policy: starts the worker, loads the bundle beside the page, returns the event `ready`, and
+ * leaves `worker` and `classify(id, image, text)` behind.
+ */
+export async function startWorker({ artefact, threads }) {
+  const from = (name) => new URL(name, location.href).href;
+  const script = `import init from ${JSON.stringify(from(`workers/${artefact}.js`))}; init();`;
+  const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })), { type: "module" });
+  const next = (wanted) =>
+    new Promise((told, failed) => {
+      worker.onerror = (error) => failed(new Error(error.message || "the worker could not start"));
+      worker.onmessage = ({ data }) => {
+        if (data.type === "failed" && data.id == null) failed(new Error(data.failure.message));
+        else if (wanted(data)) told(data);
+      };
+    });
+  await next((event) => event.type === "awake");
+  worker.postMessage({ type: "load", url: from("bundle/"), threads });
+  window.worker = worker;
+  window.classify = (id, image, text) => {
+    const message = { type: "classify", id };
+    if (image !== null) message.image = Uint8Array.from(atob(image), (letter) => letter.charCodeAt(0));
+    if (text !== null) message.text = text;
+    worker.postMessage(message);
+    return next((event) => event.id === id);
+  };
+  return next((event) => event.type === "ready");
 }
 
 /** Runs in the page before anything else: notes long tasks and the progress that the bar shows. */

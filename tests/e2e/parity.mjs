@@ -1,23 +1,27 @@
 // The same bundle natively and in Chromium: the same class for every post, logits within a tolerance.
 //
 //   trainer predict BUNDLE posts.jsonl --out native.jsonl
-//   node tests/e2e/parity.mjs BUNDLE posts.jsonl native.jsonl [--tolerance 1e-4]
+//   node tests/e2e/parity.mjs BUNDLE posts.jsonl native.jsonl [--tolerance 1e-4] [--artefact threads] [--threads 2]
 //
 // `posts.jsonl` names pictures relative to itself. Ends with 0 if every post agrees, else with 1.
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
-import { DIST, launch } from "./browser.mjs";
+import { DIST, launch, startWorker } from "./browser.mjs";
 import { serve } from "./server.mjs";
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { tolerance: { type: "string", default: "1e-4" } },
+  options: {
+    tolerance: { type: "string", default: "1e-4" },
+    artefact: { type: "string", default: "threads" },
+    threads: { type: "string" },
+  },
 });
 const [bundle, posts, native] = positionals;
 if (!native) {
-  console.error("usage: node tests/e2e/parity.mjs BUNDLE posts.jsonl native.jsonl [--tolerance 1e-4]");
+  console.error("usage: node tests/e2e/parity.mjs BUNDLE posts.jsonl native.jsonl [--tolerance 1e-4] [--artefact baseline|relaxed|threads] [--threads N]");
   process.exit(2);
 }
 const tolerance = Number(values.tolerance);
@@ -32,7 +36,11 @@ const server = await serve(DIST, { mounts: { bundle: resolve(bundle) }, change: 
 const browser = await launch();
 const page = await (await browser.newContext()).newPage();
 await page.goto(server.url);
-await page.evaluate(start);
+const { summary } = await page.evaluate(startWorker, {
+  artefact: values.artefact,
+  threads: values.threads ? Number(values.threads) : undefined,
+});
+console.log(`artefact ${summary.artefact}, ${summary.threads} threads`);
 
 /** By case: posts, equal classes, the largest difference of a logit, milliseconds. */
 const cases = new Map(["complete", "text_missing", "image_missing"].map((name) => [name, { posts: 0, same: 0, worst: 0, times: [] }]));
@@ -71,28 +79,3 @@ for (const [name, { posts, same, worst, times }] of cases) {
 for (const failure of failures.slice(0, 20)) console.log(failure);
 console.log(failures.length ? `${failures.length} of ${asked.length} posts disagree` : `all ${asked.length} posts agree within ${tolerance}`);
 process.exitCode = failures.length || asked.length === 0 ? 1 : 0;
-
-/** In the page: starts the worker, loads the bundle, and leaves `classify` behind. */
-async function start() {
-  const from = (name) => new URL(name, location.href).href;
-  const script = `import init from ${JSON.stringify(from("worker.js"))}; init({ module_or_path: ${JSON.stringify(from("worker_bg.wasm"))} });`;
-  const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })), { type: "module" });
-  const next = (wanted) =>
-    new Promise((told, failed) => {
-      worker.onerror = (error) => failed(new Error(error.message || "the worker could not start"));
-      worker.onmessage = ({ data }) => {
-        if (data.type === "failed" && data.id == null) failed(new Error(data.failure.message));
-        else if (wanted(data)) told(data);
-      };
-    });
-  await next((event) => event.type === "awake");
-  worker.postMessage({ type: "load", url: from("bundle/") });
-  await next((event) => event.type === "ready");
-  window.classify = (id, image, text) => {
-    const message = { type: "classify", id };
-    if (image !== null) message.image = Uint8Array.from(atob(image), (letter) => letter.charCodeAt(0));
-    if (text !== null) message.text = text;
-    worker.postMessage(message);
-    return next((event) => event.id === id);
-  };
-}

@@ -13,12 +13,19 @@ const KINDS = {
   ".wasm": "application/wasm",
 };
 
+/** What a page needs to share memory between threads. */
+const ISOLATION = {
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+  "cross-origin-resource-policy": "same-origin",
+};
+
 /**
  * Serves `folder` on a free port of this machine.
  * `mounts` maps a first path segment to another folder; `change(path, bytes)` may return other bytes, a status, or
- * nothing to leave the answer alone.
+ * nothing to leave the answer alone. `isolated: false` serves like a host that cannot send headers.
  */
-export async function serve(folder, { mounts = {}, change = () => undefined } = {}) {
+export async function serve(folder, { mounts = {}, change = () => undefined, isolated = true } = {}) {
   const requests = [];
   const state = { change };
   const server = createServer(async (request, response) => {
@@ -33,7 +40,7 @@ export async function serve(folder, { mounts = {}, change = () => undefined } = 
       return;
     }
     const kind = KINDS[extname(path.endsWith("/") ? "index.html" : path)] ?? "application/octet-stream";
-    response.writeHead(200, { "content-type": kind, "cache-control": "no-store" }).end(changed);
+    response.writeHead(200, { "content-type": kind, "cache-control": "no-store", ...(isolated && ISOLATION) }).end(changed);
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   return {

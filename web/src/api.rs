@@ -19,11 +19,15 @@ pub struct Classifier {
 #[wasm_bindgen]
 impl Classifier {
     /// Loads the bundle whose folder is at `url`, with the slash at its end. `onProgress` is called with the bytes
-    /// received and their total.
+    /// received and their total. `threads` is how many threads compute, for the artefact that has threads.
     ///
     /// # Errors
     /// A failure `{code, message, hint}`.
-    pub async fn load(url: String, on_progress: Option<Function>) -> Result<Classifier, JsValue> {
+    pub async fn load(
+        url: String,
+        on_progress: Option<Function>,
+        threads: Option<u32>,
+    ) -> Result<Classifier, JsValue> {
         let progress = |loaded: u64, total: u64| {
             if let Some(hear) = &on_progress {
                 // What a listener throws is its own affair.
@@ -34,12 +38,12 @@ impl Classifier {
                 );
             }
         };
-        Self::open(&url, progress)
+        Self::open(&url, threads, progress)
             .await
             .map_err(|failure| thrown(&failure))
     }
 
-    /// What was loaded: `{about, classes, dtype, bytes}`.
+    /// What was loaded: `{about, classes, dtype, bytes, artefact, threads}`.
     ///
     /// # Errors
     /// None in practice.
@@ -70,8 +74,12 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`loader::load`].
-    pub async fn open(url: &str, progress: impl FnMut(u64, u64)) -> Result<Self, Failure> {
-        let (classifier, summary) = loader::load(url, progress).await?;
+    pub async fn open(
+        url: &str,
+        threads: Option<u32>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Self, Failure> {
+        let (classifier, summary) = loader::load(url, threads, progress).await?;
         Ok(Self {
             classifier,
             summary,

@@ -8,5 +8,7 @@
 pub mod api;
 #[cfg(feature = "inference")]
 pub mod loader;
+#[cfg(feature = "inference")]
+pub mod pool;
 pub mod protocol;
 pub mod ui;

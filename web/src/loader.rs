@@ -8,17 +8,21 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStreamDefaultReader, Response};
 
+use crate::pool;
 use crate::protocol::{Code, Failure, Summary};
 
 /// Loads the bundle whose folder is at `url` (with the slash at its end). `progress` hears of bytes received and of
-/// their total, first when the manifest is there. After it returns nothing is fetched any more.
+/// their total, first when the manifest is there. After it returns nothing is fetched any more. `threads` goes to
+/// [`pool::start`].
 ///
 /// # Errors
-/// If a file cannot be fetched, is not what the manifest says, or memory runs out.
+/// If the threads cannot be started, a file cannot be fetched, is not what the manifest says, or memory runs out.
 pub async fn load(
     url: &str,
+    threads: Option<u32>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<(Classifier, Summary), Failure> {
+    let threads = pool::start(threads).await?;
     let manifest = fetch(url, MANIFEST, None, |_| ()).await?;
     let manifest = Manifest::parse(&manifest).map_err(failure)?;
     let total = manifest.total_bytes();
@@ -27,6 +31,8 @@ pub async fn load(
         classes: manifest.config.classes.clone(),
         dtype: manifest.dtype,
         bytes: total,
+        artefact: pool::ARTEFACT,
+        threads,
     };
     let files = manifest.files.clone();
     let mut assembler = Assembler::new(manifest);

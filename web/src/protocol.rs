@@ -19,6 +19,9 @@ pub enum Request {
     Load {
         /// The folder's absolute address, with the slash at its end.
         url: String,
+        /// How many threads compute, for the artefact that has threads; absent leaves it to the worker.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        threads: Option<u32>,
     },
     /// Classify one post. The image file's bytes travel beside it under `image` (see [`Request::to_message`]).
     Classify {
@@ -82,6 +85,33 @@ pub struct Summary {
     pub dtype: Dtype,
     /// Size of all files in bytes.
     pub bytes: u64,
+    /// Which of the worker's artefacts computes.
+    pub artefact: Artefact,
+    /// How many threads compute.
+    pub threads: u32,
+}
+
+/// The worker is built several times, from what every browser runs to what is fastest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Artefact {
+    /// 128-bit SIMD.
+    Baseline,
+    /// And its relaxed instructions.
+    Relaxed,
+    /// And threads on a shared memory.
+    Threads,
+}
+
+impl Artefact {
+    /// The name in addresses and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Relaxed => "relaxed",
+            Self::Threads => "threads",
+        }
+    }
 }
 
 /// A failure as a sentence with a way out.
@@ -113,6 +143,8 @@ pub enum Code {
     Input,
     /// The browser lacks something.
     Unsupported,
+    /// The threads could not be started; an artefact without threads may run.
+    Threads,
     /// A mistake of this program.
     Internal,
 }
@@ -189,8 +221,16 @@ mod tests {
             (
                 Request::Load {
                     url: "/bundle/".into(),
+                    threads: None,
                 },
                 json!({"type": "load", "url": "/bundle/"}),
+            ),
+            (
+                Request::Load {
+                    url: "/bundle/".into(),
+                    threads: Some(2),
+                },
+                json!({"type": "load", "url": "/bundle/", "threads": 2}),
             ),
             (
                 Request::Classify {

@@ -1,5 +1,6 @@
 //! Owns the project's own commands: `cargo xtask demo`, `test`, and the smaller ones they are made of.
 
+mod artefacts;
 mod bench;
 mod demo;
 mod fetch;
@@ -35,6 +36,8 @@ enum Command {
     Fetch(fetch::FetchArgs),
     /// Build the page into dist/
     BuildWeb,
+    /// Build the worker's artefacts, as building the page does first
+    Workers,
     /// Serve a folder on this machine, as the demo does
     Serve(serve::Options),
     /// Check the sources for what the compiler does not: file docs, sizes, hosts, machine paths
@@ -63,6 +66,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Test(options) => test::run(options),
         Command::Fetch(options) => fetch::run(options),
         Command::BuildWeb => page::build(),
+        Command::Workers => artefacts::build(),
         Command::Serve(options) => serve::run(options),
         Command::Tidy => tidy::run(),
         Command::Bench(options) => bench::run(options),

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::page::{self, COMMITTED_BUNDLE, WASM_TARGET_DIR};
+use crate::artefacts;
+use crate::page::{self, COMMITTED_BUNDLE};
 use crate::step::{Steps, call, cargo, command};
 use crate::{tidy, tools};
 
@@ -121,6 +122,6 @@ fn browser_tests() -> Result<()> {
 
 /// The command with the target folder for WebAssembly.
 fn wasm(mut command: std::process::Command) -> std::process::Command {
-    command.env("CARGO_TARGET_DIR", WASM_TARGET_DIR);
+    command.env("CARGO_TARGET_DIR", artefacts::TARGET_DIR);
     command
 }

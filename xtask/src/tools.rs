@@ -35,17 +35,40 @@ pub(crate) fn rust_target(target: &str) -> Result<()> {
     })
 }
 
-/// Makes sure that trunk and the wasm-bindgen of Cargo.lock are there.
+/// Makes sure that the compiler has the sources of its standard library.
 ///
 /// # Errors
-/// If one is missing and cannot be built.
-pub(crate) fn page_builders() -> Result<()> {
+/// A sentence if it has not and there is no rustup to ask.
+pub(crate) fn rust_sources() -> Result<()> {
+    let place = output(&mut command("rustc", "--print sysroot"))?;
+    let lock = "lib/rustlib/src/rust/library/Cargo.lock";
+    if Path::new(&place).join(lock).is_file() {
+        return Ok(());
+    }
+    call(&mut command("rustup", "component add rust-src")).context(
+        "the compiler lacks its standard library's sources; `rustup component add rust-src` installs them",
+    )
+}
+
+/// Makes sure that trunk is there.
+///
+/// # Errors
+/// If it is missing and cannot be built.
+pub(crate) fn page_builder() -> Result<()> {
     cargo_tool(
         "trunk",
         "trunk",
         TRUNK,
         "--no-default-features --features rustls",
     )?;
+    bindings_builder()
+}
+
+/// Makes sure that the wasm-bindgen of Cargo.lock is there.
+///
+/// # Errors
+/// If it is missing and cannot be built.
+pub(crate) fn bindings_builder() -> Result<()> {
     cargo_tool(
         "wasm-bindgen",
         "wasm-bindgen-cli",

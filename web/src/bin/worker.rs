@@ -46,9 +46,9 @@ struct Worker {
 impl Worker {
     fn hear(&self, message: &JsValue) {
         match Request::from_message(message) {
-            Ok((Request::Load { url }, _)) => {
+            Ok((Request::Load { url, threads }, _)) => {
                 let worker = self.clone();
-                spawn_local(async move { worker.load(&url).await });
+                spawn_local(async move { worker.load(&url, threads).await });
             }
             Ok((Request::Classify { id, text }, image)) => {
                 self.classify(id, text.as_deref(), image)
@@ -64,11 +64,11 @@ impl Worker {
         }
     }
 
-    async fn load(&self, url: &str) {
+    async fn load(&self, url: &str, threads: Option<u32>) {
         // The old model first: memory for two is rarely there.
         self.classifier.take();
         let progress = |loaded, total| self.tell(&Event::Progress { loaded, total });
-        match Classifier::open(url, progress).await {
+        match Classifier::open(url, threads, progress).await {
             Ok(classifier) => {
                 // The browser compiles what is called for the first time; better now than at the first answer.
                 let _ = classifier.predict(Some(&WHITE_DOT), Some("warm"));

@@ -1,5 +1,6 @@
 //! Owns nothing but the list of the page's parts: one widget a file.
 
+pub mod artefact;
 pub mod client;
 pub mod dom;
 pub mod evidence;

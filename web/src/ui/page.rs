@@ -211,10 +211,9 @@ impl Page {
             Event::Awake => {
                 let base = document()?.base_uri()?.unwrap_or_default();
                 let url = Url::new_with_base("bundle/", &base)?.href();
-                self.client
-                    .borrow()
-                    .as_ref()
-                    .map_or(Ok(()), |client| client.ask(&Request::Load { url }, None))
+                self.client.borrow().as_ref().map_or(Ok(()), |client| {
+                    client.ask(&Request::Load { url, threads: None }, None)
+                })
             }
             Event::Progress { loaded, total } => {
                 self.progress.show(loaded, total);
@@ -222,7 +221,10 @@ impl Page {
             }
             Event::Ready { summary } => {
                 self.ready.set(true);
-                self.progress.done(&summary);
+                let client = self.client.borrow();
+                let fell_back = client.as_ref().is_some_and(Client::fell_back);
+                drop(client);
+                self.progress.done(&summary, fell_back);
                 self.fetched();
                 self.ask()
             }

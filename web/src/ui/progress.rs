@@ -13,6 +13,7 @@ pub struct Progress {
     bar: HtmlProgressElement,
     figures: HtmlElement,
     state: HtmlElement,
+    computing: HtmlElement,
     accuracy: HtmlElement,
 }
 
@@ -27,6 +28,7 @@ impl Progress {
             bar: by_id("loading-bar")?,
             figures: by_id("loading-figures")?,
             state: by_id("model-state")?,
+            computing: by_id("model-computing")?,
             accuracy: by_id("model-accuracy")?,
         })
     }
@@ -34,8 +36,7 @@ impl Progress {
     /// Shows the bytes received; a total of 0 is not known yet.
     pub fn show(&self, loaded: u64, total: u64) {
         show(&self.panel, true);
-        show(&self.state, false);
-        show(&self.accuracy, false);
+        self.hide_model();
         if total > 0 {
             self.bar.set_max(total as f64);
             self.bar.set_value(loaded as f64);
@@ -46,11 +47,14 @@ impl Progress {
             .set_text_content(Some(&words::loading(loaded, total)));
     }
 
-    /// Replaces the bar by what was loaded.
-    pub fn done(&self, summary: &Summary) {
+    /// Replaces the bar by what was loaded and what computes.
+    pub fn done(&self, summary: &Summary, fell_back: bool) {
         show(&self.panel, false);
         show(&self.state, true);
         self.state.set_text_content(Some(&words::ready(summary)));
+        show(&self.computing, true);
+        self.computing
+            .set_text_content(Some(&words::computing(summary, fell_back)));
         let accuracy = words::accuracy(summary);
         show(&self.accuracy, accuracy.is_some());
         self.accuracy.set_text_content(accuracy.as_deref());
@@ -59,7 +63,12 @@ impl Progress {
     /// Hides the bar: loading failed, and a notice says why.
     pub fn failed(&self) {
         show(&self.panel, false);
-        show(&self.state, false);
-        show(&self.accuracy, false);
+        self.hide_model();
+    }
+
+    fn hide_model(&self) {
+        for line in [&self.state, &self.computing, &self.accuracy] {
+            show(line, false);
+        }
     }
 }

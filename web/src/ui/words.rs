@@ -2,7 +2,7 @@
 
 use shared::case::{Case, Modality};
 
-use crate::protocol::{Dtype, Evidence, Summary};
+use crate::protocol::{Artefact, Dtype, Evidence, Summary};
 
 /// What the post has, and what is missing.
 pub fn case(case: Case) -> &'static str {
@@ -127,6 +127,24 @@ pub fn ready(summary: &Summary) -> String {
         summary.classes.len(),
         bytes(summary.bytes)
     )
+}
+
+/// What computes, and whether the browser should have run something faster.
+pub fn computing(summary: &Summary, fell_back: bool) -> String {
+    let instructions = match summary.artefact {
+        Artefact::Baseline => "SIMD",
+        Artefact::Relaxed | Artefact::Threads => "relaxed SIMD",
+    };
+    let threads = match summary.threads {
+        1 => "1 thread".to_owned(),
+        more => format!("{more} threads"),
+    };
+    let why = if fell_back {
+        "; more could not be started"
+    } else {
+        ""
+    };
+    format!("Computes with {instructions}, {threads}{why}")
 }
 
 /// How often the model was right on posts that it was not trained on, if its bundle says so.

@@ -82,7 +82,7 @@ fn for_posts<const N: usize>(
     let posts: Vec<[&mut [f32]; N]> = (0..batch)
         .map(|_| parts.each_mut().map(|part| part.next().unwrap_or_default()))
         .collect();
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), target_feature = "atomics"))]
     {
         use rayon::prelude::*;
         posts
@@ -90,7 +90,7 @@ fn for_posts<const N: usize>(
             .enumerate()
             .for_each(|(b, part)| f(b, part));
     }
-    #[cfg(target_arch = "wasm32")]
+    #[cfg(all(target_arch = "wasm32", not(target_feature = "atomics")))]
     posts
         .into_iter()
         .enumerate()

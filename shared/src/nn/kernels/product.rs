@@ -62,12 +62,12 @@ pub(super) fn product(
         View::rows(target.data, target.row).holds(m, n),
         "a product's target reaches beyond its slice"
     );
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), target_feature = "atomics"))]
     let parallelism = match rayon::current_num_threads() {
         2.. if threads => gemm::Parallelism::Rayon(0),
         _ => gemm::Parallelism::None,
     };
-    #[cfg(target_arch = "wasm32")]
+    #[cfg(all(target_arch = "wasm32", not(target_feature = "atomics")))]
     let parallelism = {
         let _ = threads;
         gemm::Parallelism::None

@@ -10,7 +10,7 @@ pub(in crate::nn) fn for_blocks(
     f: impl Fn(usize, &mut [f32]) + Send + Sync,
 ) {
     let rows = (BLOCK / width.max(1)).max(1);
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(any(not(target_arch = "wasm32"), target_feature = "atomics"))]
     if out.len() > 2 * BLOCK {
         use rayon::prelude::*;
         out.par_chunks_mut(rows * width)

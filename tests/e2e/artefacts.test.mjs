@@ -1,0 +1,136 @@
+// Which of the worker's artefacts a page gets, by what server and browser allow, and that all of them answer the same.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, describe, test } from "node:test";
+
+import { DIST, answer, launch, open, ready, startWorker } from "./browser.mjs";
+import { serve } from "./server.mjs";
+
+/** The largest difference of a logit between two artefacts. */
+const TOLERANCE = 1e-4;
+/** Service workers ask for themselves again some seconds after a page was loaded, if they are still registered. */
+const AFTERWARDS_MS = 3000;
+
+let browser, server, plain;
+before(async () => {
+  browser = await launch();
+  server = await serve(DIST);
+  plain = await serve(DIST, { isolated: false });
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+  await plain?.close();
+});
+
+/** Visits, classifies, and returns what the foot says and what was asked of the server. */
+async function visit(server, options, prepare = async () => {}) {
+  server.requests.length = 0;
+  const { page, context, errors } = await open(browser, server.url, { ...options, prepare });
+  await ready(page);
+  await page.locator("#samples-complete button").first().click();
+  await answer(page, "Image and text");
+  const before = server.requests.length;
+  await page.waitForTimeout(AFTERWARDS_MS);
+  assert.equal(server.requests.length, before, `asked after loading: ${server.requests.slice(before)}`);
+  assert.equal(await page.locator("#requests").textContent(), "Requests since the model was loaded: 0");
+  const seen = {
+    computing: await page.locator("#model-computing").textContent(),
+    loads: server.requests.filter((path) => path === "/").length,
+    helped: server.requests.includes("/isolate.js"),
+    left: await page.evaluate(async () => (await navigator.serviceWorker?.getRegistrations())?.length ?? 0),
+    errors,
+  };
+  await context.close();
+  return seen;
+}
+
+/** How many threads the page should use: Chromium's cores, at most 8. */
+async function cores() {
+  const page = await browser.newPage();
+  const count = await page.evaluate(() => navigator.hardwareConcurrency);
+  await page.close();
+  return Math.min(count, 8);
+}
+
+describe("the artefact that the page gets", () => {
+  test("a server that isolates: threads, at once", async () => {
+    const count = await cores();
+    const { computing, loads, helped, errors } = await visit(server);
+    assert.equal(computing, count > 1 ? `Computes with relaxed SIMD, ${count} threads` : "Computes with relaxed SIMD, 1 thread");
+    assert.deepEqual([loads, helped, errors], [1, false, []]);
+  });
+
+  test("any other server: threads, after the page was loaded once more, and no service worker stays", async () => {
+    const count = await cores();
+    const { computing, loads, helped, left, errors } = await visit(plain);
+    assert.equal(computing, count > 1 ? `Computes with relaxed SIMD, ${count} threads` : "Computes with relaxed SIMD, 1 thread");
+    assert.deepEqual([loads, helped, left, errors], [2, true, 0, []]);
+  });
+
+  test("no service workers: relaxed SIMD on one thread", async () => {
+    const { computing, loads } = await visit(plain, { serviceWorkers: "block" });
+    assert.equal(computing, "Computes with relaxed SIMD, 1 thread");
+    assert.ok(loads <= 2);
+  });
+
+  test("a browser without relaxed SIMD: the baseline", async () => {
+    const { computing, errors } = await visit(server, {}, (page) =>
+      page.addInitScript(() => (WebAssembly.validate = () => false)),
+    );
+    assert.equal(computing, "Computes with SIMD, 1 thread");
+    assert.deepEqual(errors, []);
+  });
+
+  test("threads that do not start: relaxed SIMD on one thread, and the page says so", async () => {
+    for (const [path, change] of [
+      // The artefact is not there; its memory cannot be had; the pool's workers never answer.
+      [/threads\.js$/, () => 404],
+      [/threads\.js$/, (bytes) => String(Buffer.from(bytes)).replace(/new WebAssembly\.Memory\(/, "new WebAssembly.Memory(1, ")],
+      [/threads\.js$/, (bytes) => `if (self.name === "lacuna-pool") await new Promise(() => {});\n${Buffer.from(bytes)}`],
+    ]) {
+      const own = await serve(DIST, { change: (path_, bytes) => (path.test(path_) ? change(bytes) : undefined) });
+      const { computing } = await visit(own);
+      await own.close();
+      assert.equal(computing, "Computes with relaxed SIMD, 1 thread; more could not be started");
+    }
+  });
+});
+
+test("all artefacts answer the same, on any number of threads", async (t) => {
+  const page = await (await browser.newContext()).newPage();
+  // An empty page of this origin, isolated but without a policy.
+  server.change = (path) => (path === "/" ? Buffer.from("") : undefined);
+  await page.goto(server.url);
+  server.change = () => undefined;
+  const pictures = await Promise.all(
+    ["apple", "car", "cat", "guitar"].map(async (name) => [`a ${name}`, (await readFile(`${DIST}/samples/${name}.png`)).toString("base64")]),
+  );
+  const posts = pictures.flatMap(([text, image]) => [[image, text], [image, null], [null, text]]);
+  const answers = new Map();
+  for (const [artefact, threads] of [["baseline"], ["relaxed"], ["threads", 1], ["threads", 2], ["threads", 5]]) {
+    const { summary } = await page.evaluate(startWorker, { artefact, threads });
+    assert.equal(summary.artefact, artefact);
+    assert.equal(summary.threads, threads ?? 1);
+    const events = [];
+    for (const [id, [image, text]] of posts.entries()) {
+      events.push(await page.evaluate(([id, image, text]) => window.classify(id, image, text), [id, image, text]));
+    }
+    answers.set(`${artefact} ${threads ?? 1}`, events);
+    const times = events.map((event) => event.milliseconds).sort((a, b) => a - b);
+    t.diagnostic(`${artefact}, ${threads ?? 1} threads: ${times[times.length >> 1].toFixed(1)} ms (median)`);
+    await page.evaluate(() => window.worker.terminate());
+  }
+  const logits = (event) => new Map(event.prediction.classes.map((entry) => [entry.index, entry.logit]));
+  for (const [name, events] of answers) {
+    let worst = 0;
+    for (const [index, event] of events.entries()) {
+      const wanted = answers.get("baseline 1")[index];
+      assert.equal(event.prediction.index, wanted.prediction.index, name);
+      const here = logits(event);
+      for (const [index, logit] of logits(wanted)) worst = Math.max(worst, Math.abs(logit - here.get(index)));
+    }
+    t.diagnostic(`${name}: logits differ by at most ${worst.toExponential(2)}`);
+    assert.ok(worst <= TOLERANCE, `${name}: ${worst}`);
+  }
+});
