@@ -1,7 +1,7 @@
 //! Owns the threads that compute: what this artefact was built with, and the Web Workers behind rayon's pool.
 //!
 //! The thread that loads the model belongs to the pool, so that a pool of n threads starts n - 1 workers. Each of them
-//! runs this same program on the same memory, and waits in `take_part` for its share.
+//! runs this same program on the same memory and waits for its share.
 
 use crate::protocol::Artefact;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "atomics")))]
@@ -52,7 +52,7 @@ mod workers {
     const LIMIT: u32 = 64;
     /// A browser that has not started its workers by then will not.
     const PATIENCE_MS: i32 = 3000;
-    /// What a worker of the pool is called in the browser's tools.
+    /// What developer tools call the workers.
     const NAME: &str = "lacuna-pool";
 
     /// The size of the pool, once it runs.
@@ -101,26 +101,22 @@ mod workers {
         Ok(*SIZE.get_or_init(|| size))
     }
 
-    /// Works for the pool until the end of the program. What a program starts with is done by its first thread alone, so
-    /// a worker of the pool calls this itself.
-    #[expect(unreachable_pub, reason = "JavaScript reaches it")]
+    /// A worker's share of the work, which lasts until the program ends. The script of [`start_workers`] calls it.
     #[wasm_bindgen(js_name = takePart)]
-    pub fn take_part() {
-        let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() else {
-            return;
-        };
-        // Said before the wait, which lets nothing more out of this worker.
-        if scope.post_message(&JsValue::TRUE).is_err() {
-            return;
-        }
+    pub fn take_part() -> Result<(), JsValue> {
+        let scope: DedicatedWorkerGlobalScope = js_sys::global().dyn_into()?;
+        // Said before the wait, for then this worker lets nothing out any more.
+        scope.post_message(&JsValue::TRUE)?;
         let mut shares = lock();
-        loop {
-            if let Some(share) = shares.pop_front() {
-                drop(shares);
-                return share.run();
+        let share = loop {
+            match shares.pop_front() {
+                Some(share) => break share,
+                None => shares = SHARED.wait(shares).unwrap_or_else(PoisonError::into_inner),
             }
-            shares = SHARED.wait(shares).unwrap_or_else(PoisonError::into_inner);
-        }
+        };
+        drop(shares);
+        share.run();
+        Ok(())
     }
 
     fn lock() -> std::sync::MutexGuard<'static, VecDeque<ThreadBuilder>> {

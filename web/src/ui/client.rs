@@ -3,11 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::JsValue;
 use web_sys::{
-    Blob, BlobPropertyBag, ErrorEvent, MessageEvent, Url, Worker, WorkerOptions, WorkerType,
-    console,
+    Blob, BlobPropertyBag, MessageEvent, Url, Worker, WorkerOptions, WorkerType, console,
 };
 
 use super::artefact;
@@ -106,9 +105,11 @@ impl Running {
             },
         )?;
         let running = Rc::clone(self);
-        listen(&worker, "error", move |error: ErrorEvent| {
+        listen(&worker, "error", move |error: JsValue| {
             if current(&running) {
-                let failure = crash(&error.message());
+                // Where a script could not be fetched, the event has no message at all.
+                let message = Reflect::get(&error, &"message".into()).unwrap_or_default();
+                let failure = crash(&message.as_string().unwrap_or_default());
                 if running.ready.get() || !running.fall_back(&failure) {
                     (running.listener)(Event::Failed { id: None, failure });
                 }
