@@ -60,6 +60,10 @@ pub(crate) type FloatKernel = Kernel<f32, f32, f32>;
 pub(crate) type ByteKernel = Kernel<i8, u8, i32>;
 
 /// The f32 kernels that this machine has, the fastest first.
+#[allow(
+    clippy::vec_init_then_push,
+    reason = "which kernels there are depends on the target"
+)]
 pub(crate) fn float_kernels() -> Vec<&'static FloatKernel> {
     let mut kernels: Vec<&'static FloatKernel> = Vec::new();
     #[cfg(target_arch = "x86_64")]
@@ -82,6 +86,10 @@ pub(crate) fn float_kernels() -> Vec<&'static FloatKernel> {
 }
 
 /// The byte kernels that this machine has, the fastest first.
+#[allow(
+    clippy::vec_init_then_push,
+    reason = "which kernels there are depends on the target"
+)]
 pub(crate) fn byte_kernels() -> Vec<&'static ByteKernel> {
     let mut kernels: Vec<&'static ByteKernel> = Vec::new();
     #[cfg(target_arch = "x86_64")]
