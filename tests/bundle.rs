@@ -97,6 +97,7 @@ impl Trained {
             licence: "MIT OR Apache-2.0".into(),
             made: vec!["random weights, seed 21".into()],
             figures: vec![figure(Some(Case::TextMissing), 0.25), figure(None, 0.5)],
+            drift: vec![figure(Some(Case::Complete), 0.75)],
         };
         let contents = Contents {
             config: &self.config,

@@ -139,6 +139,49 @@ fn from_training_to_predictions() {
     );
 
     predictions(&place);
+    storages(&place);
+}
+
+/// What each way of storing weights changed is measured at export, and told by `inspect`.
+fn storages(place: &Place) {
+    let mut sizes = Vec::new();
+    for dtype in ["f32", "f16", "int8"] {
+        succeeded(&place.call(&["export", "run", "--out", dtype, "--dtype", dtype]));
+        let said = succeeded(&place.call(&["inspect", dtype]));
+        let lines: Vec<Vec<&str>> = said
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        let field = |words: &[&str], place: usize| -> f64 {
+            let line = lines.iter().find(|line| line.starts_with(words));
+            line.unwrap_or_else(|| panic!("{words:?}: {said}"))[place]
+                .parse()
+                .unwrap()
+        };
+        let (weights, format) = (field(&["all"], 1), field(&["format"], 1));
+        assert!(said.contains(&format!("weights      {dtype}")), "{said}");
+        assert_eq!(format, if dtype == "int8" { 2.0 } else { 1.0 });
+        sizes.push(weights);
+        let image = field(&["val", "complete", "image_cosine"], 3);
+        let text = field(&["val", "complete", "text_cosine"], 3);
+        let least = if dtype == "int8" { 0.99 } else { 0.99999 };
+        assert!(image >= least && text >= least, "{said}");
+        if dtype == "int8" {
+            assert!(image < 0.999_999, "bytes cannot be exact: {said}");
+        } else {
+            let all = field(&["val", "complete", "same_class"], 3);
+            assert_eq!(all, 1.0, "{said}");
+        }
+    }
+    assert!(sizes[0] >= sizes[1] && sizes[1] >= sizes[2], "{sizes:?}");
+    succeeded(&place.call(&["export", "run", "--out", "bare", "--drift-posts", "0"]));
+    let said = succeeded(&place.call(&["inspect", "bare"]));
+    assert!(!said.contains("changed"), "{said}");
+    std::fs::remove_file(place.path("bare/head-00.safetensors")).unwrap();
+    let output = place.call(&["inspect", "bare"]);
+    let noted = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(noted.contains("head-00.safetensors is missing"), "{noted}");
+    assert!(failed(&place.call(&["inspect", "run"]), 1).contains("trainer export"));
 }
 
 /// Good and bad lines through the run and the bundle; both must say the same.

@@ -88,7 +88,12 @@ pub(super) fn render(manifest: &Manifest) -> String {
             manifest.format_version,
         ),
     );
-    figures(&mut card, &about.figures);
+    figures(&mut card, "What was measured", &about.figures);
+    figures(
+        &mut card,
+        "What storing the weights this way changed",
+        &about.drift,
+    );
     if !about.made.is_empty() {
         push(&mut card, "## How it was made\n");
         for fact in &about.made {
@@ -125,13 +130,15 @@ fn extended(plus: &DplPlusConfig) -> String {
     head
 }
 
-fn figures(card: &mut String, figures: &[Figure]) {
+fn figures(card: &mut String, title: &str, figures: &[Figure]) {
     if figures.is_empty() {
         return;
     }
     push(
         card,
-        "## What was measured\n\n| split | posts with | metric | value | posts |\n|---|---|---|---|---|",
+        &format!(
+            "## {title}\n\n| split | posts with | metric | value | posts |\n|---|---|---|---|---|"
+        ),
     );
     for figure in figures {
         let case = figure

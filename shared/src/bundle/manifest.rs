@@ -98,6 +98,11 @@ pub struct About {
     pub made: Vec<String>,
     /// What was measured.
     pub figures: Vec<Figure>,
+    /// What storing the weights this way changed, against the model as trained: `image_cosine` and `text_cosine` of the
+    /// features (means; `_least` the least of all posts), `same_class` (the share of posts with the same likeliest
+    /// class), and a figure of both, `.._of_model` and `.._of_bundle`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Figure>,
 }
 
 /// What a bundle is: the parsed manifest.json.

@@ -11,6 +11,7 @@ use shared::bundle::{self, About, Contents, Dtype, Figure};
 use crate::data::split::Split;
 use crate::engine::atomic;
 use crate::engine::dataset;
+use crate::engine::drift;
 use crate::engine::run::TrainedRun;
 use crate::metrics::evaluation::Evaluation;
 
@@ -25,6 +26,9 @@ pub struct Args {
     /// How matrices are stored.
     #[arg(long, value_enum, default_value_t)]
     dtype: Storage,
+    /// Compare the bundle with the model on this many validation posts, in each case; 0 leaves it out.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    drift_posts: usize,
     /// Replace the folder if it is a bundle already.
     #[arg(long)]
     force: bool,
@@ -65,18 +69,34 @@ pub fn run(args: &Args) -> Result<()> {
             args.run.display()
         );
     }
-    let files = bundle::encode(Contents {
-        config: trained.config(),
-        tensors: &trained.tensors,
-        images: &trained.clip.preprocessor,
-        tokenizer: &trained.clip.tokenizer,
-        dtype: match args.dtype {
-            Storage::F32 => Dtype::F32,
-            Storage::F16 => Dtype::F16,
-            Storage::Int8 => Dtype::Int8,
-        },
-        about: about(args, &trained, &evaluations),
-    })?;
+    let dtype = match args.dtype {
+        Storage::F32 => Dtype::F32,
+        Storage::F16 => Dtype::F16,
+        Storage::Int8 => Dtype::Int8,
+    };
+    let encode = |about: About| {
+        bundle::encode(Contents {
+            config: trained.config(),
+            tensors: &trained.tensors,
+            images: &trained.clip.preprocessor,
+            tokenizer: &trained.clip.tokenizer,
+            dtype,
+            about,
+        })
+    };
+    let mut about = about(args, &trained, &evaluations);
+    let mut files = encode(about.clone())?;
+    if args.drift_posts > 0 {
+        match drift::measure(&trained, &files, args.drift_posts) {
+            Ok(figures) => {
+                about.drift = figures;
+                files = encode(about)?;
+            }
+            Err(error) => eprintln!(
+                "note: what storing the weights this way changed was not measured ({error:#})"
+            ),
+        }
+    }
     atomic::write_folder(&args.out, &files)?;
     let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
     println!(
@@ -138,6 +158,7 @@ fn about(args: &Args, trained: &TrainedRun, evaluations: &[Evaluation]) -> About
         licence: text(&args.licence, &settings.output.licence).unwrap_or_default(),
         made,
         figures: evaluations.iter().flat_map(figures).collect(),
+        drift: Vec::new(),
     }
 }
 

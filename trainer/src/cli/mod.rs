@@ -8,6 +8,7 @@ pub mod embed;
 mod environment;
 pub mod eval;
 pub mod export;
+pub mod inspect;
 mod missing;
 pub mod paper;
 pub mod predict;
@@ -43,6 +44,7 @@ enum Command {
     Eval(eval::Args),
     Predict(predict::Args),
     Export(export::Args),
+    Inspect(inspect::Args),
     Pretrain(pretrain::PretrainArgs),
     Embed(embed::EmbedArgs),
     Tokenize(tokenize::TokenizeArgs),
@@ -75,6 +77,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Command::Eval(args) => eval::run(&args, &device()?),
         Command::Predict(args) => predict::run(&args, &device()?),
         Command::Export(args) => export::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Pretrain(args) => pretrain::run(&args, &device()?),
         Command::Embed(args) => embed::run(args),
         Command::Tokenize(args) => tokenize::run(args),

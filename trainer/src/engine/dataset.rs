@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use shared::Case;
 use shared::model::Model;
+use tempfile::TempDir;
 
 use super::frozen::FrozenSource;
 use super::source::{Source, Split as Placed};
@@ -44,16 +45,7 @@ impl Dataset {
         clip: &ClipFolder,
         device: &Device,
     ) -> Result<Self> {
-        let made;
-        let folder = match settings.data.format {
-            Format::Synthetic => {
-                made = tempfile::tempdir().context("cannot make a folder for synthetic posts")?;
-                synthetic::write(made.path(), SYNTHETIC, settings.train.seed)?;
-                made.path()
-            }
-            _ => settings.data.path.as_path(),
-        };
-        let DataSet { posts, classes, .. } = format::read(folder, &settings.data)?;
+        let (DataSet { posts, classes, .. }, _made) = read(settings)?;
         let opened = posts.iter().filter(|post| which.contains(&post.split));
         format::check_task(opened, settings.model.task)?;
         let classes = known.map_or(classes, <[String]>::to_vec);
@@ -130,6 +122,19 @@ impl Dataset {
         let redraw = (missing.simulate && split == Split::Train).then_some(missing.seed);
         Ok(Placed { redraw, ..placed })
     }
+}
+
+/// Reads the posts of a run's data. Synthetic ones lie in a folder that lasts as long as what comes with them.
+///
+/// # Errors
+/// If the data set cannot be read.
+pub fn read(settings: &Settings) -> Result<(DataSet, Option<TempDir>)> {
+    if settings.data.format != Format::Synthetic {
+        return Ok((format::read(&settings.data.path, &settings.data)?, None));
+    }
+    let made = tempfile::tempdir().context("cannot make a folder for synthetic posts")?;
+    synthetic::write(made.path(), SYNTHETIC, settings.train.seed)?;
+    Ok((format::read(made.path(), &settings.data)?, Some(made)))
 }
 
 /// The recipe of a split's table.

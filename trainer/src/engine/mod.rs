@@ -9,6 +9,7 @@ pub mod atomic;
 pub mod checkpoint;
 pub mod dataset;
 pub mod device;
+pub mod drift;
 pub mod evaluate;
 pub mod fit;
 pub mod frozen;
