@@ -249,7 +249,8 @@ impl Table {
     /// The table at `path` if it is there, which must be this one; else this one, saved there.
     ///
     /// # Errors
-    /// If the file is damaged, is for another number of posts, or was drawn from another recipe.
+    /// If the file is damaged, is for another number of posts, or was drawn from another recipe or for splits of other
+    /// sizes.
     pub fn load_or_save(self, path: &Path) -> Result<Self> {
         if !path.exists() {
             self.save(path)?;
@@ -262,6 +263,12 @@ impl Table {
             path.display(),
             table.recipe,
             self.recipe
+        );
+        // As CPython draws, the splits follow each other on one stream: the sizes of earlier ones matter.
+        ensure!(
+            table.cases == self.cases,
+            "{} was drawn when the data's splits had other sizes; was the data changed? remove it to have it drawn anew",
+            path.display()
         );
         Ok(table)
     }
@@ -278,6 +285,26 @@ mod tests {
         seed: 0,
         rng: MissingRng::Chacha,
     };
+
+    /// On CPython's stream the validation table depends on how many training posts came before.
+    #[test]
+    fn a_table_of_other_splits_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("missing_val.json");
+        let cpython = Recipe {
+            rng: MissingRng::Cpython,
+            ..BOTH
+        };
+        let val = |train: usize| {
+            let [_, val, _] = Recipe::draw_all(&[cpython; 3], [train, 40, 40]).unwrap();
+            val.table
+        };
+        let saved = val(100).load_or_save(&path).unwrap();
+        assert_eq!(val(100).load_or_save(&path).unwrap(), saved);
+        assert_ne!(val(120).cases, saved.cases);
+        let error = val(120).load_or_save(&path).unwrap_err().to_string();
+        assert!(error.contains("splits had other sizes"), "{error}");
+    }
 
     /// The sizes of the paper's data sets with the counts the reference code gives (issue 2, method notes 8).
     #[test]
