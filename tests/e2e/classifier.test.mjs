@@ -76,6 +76,20 @@ test("memory stays flat over 2,000 classifications", async () => {
   assert.equal(memory.buffer.byteLength, before);
 });
 
+test("a classifier of images alone fetches no text tower, and says so", async () => {
+  server.requests.length = 0;
+  const heard = [];
+  const images = await Classifier.load(`${server.url}bundle/`, (loaded, total) => heard.push([loaded, total]), undefined, "image");
+  assert.ok(!server.requests.some((path) => path.includes("/text-")), server.requests.join(" "));
+  assert.ok(server.requests.some((path) => path.includes("/image-")));
+  assert.deepEqual(heard.at(-1), [images.summary.bytes, images.summary.bytes]);
+  assert.ok(images.summary.bytes < classifier.summary.bytes);
+  const image = await drawing("apple");
+  assert.deepEqual(images.classify(image), classifier.classify(image));
+  assert.throws(() => images.classify(undefined, "red apple"), { code: "input", message: /without its text tower/ });
+  await assert.rejects(Classifier.load(`${server.url}bundle/`, undefined, undefined, "sound"), { code: "input" });
+});
+
 test("bad input is thrown as {code, message, hint}", async () => {
   assert.throws(() => classifier.classify(), { code: "input" });
   assert.throws(() => classifier.classify(new Uint8Array([1, 2, 3])), { code: "image" });

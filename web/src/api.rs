@@ -7,7 +7,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::loader;
-use crate::protocol::{Failure, Summary, to_js};
+use crate::protocol::{Code, Failure, Modality, Summary, to_js};
 
 /// A loaded classifier.
 #[wasm_bindgen]
@@ -19,7 +19,8 @@ pub struct Classifier {
 #[wasm_bindgen]
 impl Classifier {
     /// Loads the bundle whose folder is at `url`, with the slash at its end. `onProgress` is called with the bytes
-    /// received and their total. `threads` is how many threads compute, for the artefact that has threads.
+    /// received and their total. `threads` is how many threads compute, for the artefact that has threads. `only` is
+    /// `image` or `text` where the other side is never classified: its tower is not fetched.
     ///
     /// # Errors
     /// A failure `{code, message, hint}`.
@@ -27,7 +28,11 @@ impl Classifier {
         url: String,
         on_progress: Option<Function>,
         threads: Option<u32>,
+        only: Option<String>,
     ) -> Result<Classifier, JsValue> {
+        let only = only
+            .map(|name| modality(&name).map_err(|failure| thrown(&failure)))
+            .transpose()?;
         let progress = |loaded: u64, total: u64| {
             if let Some(hear) = &on_progress {
                 // What a listener throws is its own affair.
@@ -38,7 +43,7 @@ impl Classifier {
                 );
             }
         };
-        Self::open(&url, threads, progress)
+        Self::open(&url, threads, only, progress)
             .await
             .map_err(|failure| thrown(&failure))
     }
@@ -117,9 +122,10 @@ impl Classifier {
     pub async fn open(
         url: &str,
         threads: Option<u32>,
+        only: Option<Modality>,
         progress: impl FnMut(u64, u64),
     ) -> Result<Self, Failure> {
-        let (classifier, summary) = loader::load(url, threads, progress).await?;
+        let (classifier, summary) = loader::load(url, threads, only, progress).await?;
         Ok(Self {
             classifier,
             summary,
@@ -140,6 +146,18 @@ impl Classifier {
             .classify(image, text)
             .map_err(loader::failure)
     }
+}
+
+/// The modality of this name.
+fn modality(name: &str) -> Result<Modality, Failure> {
+    let found = Modality::ALL.into_iter().find(|own| own.name() == name);
+    found.ok_or_else(|| {
+        Failure::new(
+            Code::Input,
+            format!("There is no modality {name:?}."),
+            "Load \"image\", \"text\", or leave it out for both.",
+        )
+    })
 }
 
 /// A failure as it is thrown.

@@ -1,9 +1,9 @@
 //! Owns the way of a bundle into the worker: manifest, then file after file, streamed, checked and dropped.
 
 use js_sys::{Function, Promise, Reflect, Uint8Array};
-use shared::Error;
 use shared::bundle::{Assembler, MANIFEST, Manifest, limits};
 use shared::predict::Classifier;
+use shared::{Error, Modality};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStreamDefaultReader, Response};
@@ -13,29 +13,32 @@ use crate::protocol::{Code, Failure, Summary};
 
 /// Loads the bundle whose folder is at `url` (with the slash at its end). `progress` hears of bytes received and of
 /// their total, first when the manifest is there. After it returns nothing is fetched any more. `threads` goes to
-/// [`pool::start`].
+/// [`pool::start`]. With `only`, the other modality's tower is not fetched.
 ///
 /// # Errors
 /// If the threads cannot be started, a file cannot be fetched, is not what the manifest says, or memory runs out.
 pub async fn load(
     url: &str,
     threads: Option<u32>,
+    only: Option<Modality>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<(Classifier, Summary), Failure> {
     let threads = pool::start(threads).await?;
     let manifest = fetch(url, MANIFEST, None, |_| ()).await?;
     let manifest = Manifest::parse(&manifest).map_err(failure)?;
-    let total = manifest.total_bytes();
+    let modalities = only.map_or(Modality::ALL.to_vec(), |only| vec![only]);
+    let about = manifest.clone();
+    let mut assembler = Assembler::of_modalities(manifest, &modalities);
+    let files = assembler.awaited();
+    let total = files.iter().map(|file| file.bytes).sum();
     let summary = Summary {
-        about: manifest.about.clone(),
-        classes: manifest.config.classes.clone(),
-        dtype: manifest.dtype,
+        about: about.about,
+        classes: about.config.classes,
+        dtype: about.dtype,
         bytes: total,
         artefact: pool::ARTEFACT,
         threads,
     };
-    let files = manifest.files.clone();
-    let mut assembler = Assembler::new(manifest);
     let mut before = 0;
     progress(0, total);
     for file in files {

@@ -6,6 +6,7 @@
 use js_sys::{Reflect, Uint8Array};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+pub use shared::Modality;
 pub use shared::bundle::{About, Dtype};
 pub use shared::head::Evidence;
 pub use shared::predict::{ClassScore, Prediction};
@@ -22,6 +23,9 @@ pub enum Request {
         /// How many threads compute, for the artefact that has threads; absent leaves it to the worker.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         threads: Option<u32>,
+        /// Load the tower of this modality alone; absent loads both.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<Modality>,
     },
     /// Classify one post. The image file's bytes travel beside it under `image` (see [`Request::to_message`]).
     Classify {
@@ -222,6 +226,7 @@ mod tests {
                 Request::Load {
                     url: "/bundle/".into(),
                     threads: None,
+                    only: None,
                 },
                 json!({"type": "load", "url": "/bundle/"}),
             ),
@@ -229,8 +234,9 @@ mod tests {
                 Request::Load {
                     url: "/bundle/".into(),
                     threads: Some(2),
+                    only: Some(Modality::Image),
                 },
-                json!({"type": "load", "url": "/bundle/", "threads": 2}),
+                json!({"type": "load", "url": "/bundle/", "threads": 2, "only": "image"}),
             ),
             (
                 Request::Classify {

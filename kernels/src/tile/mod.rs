@@ -138,3 +138,25 @@ macro_rules! by_rows {
     };
 }
 pub(crate) use by_rows;
+
+/// Calls `$step` for each unit of `$unit` inputs, four at a time: what it loads is then at constant distances from few
+/// addresses. An addition for each load would take the places of multiplications.
+#[cfg(target_arch = "wasm32")]
+macro_rules! unrolled {
+    ($tile:expr, $unit:expr, $step:ident) => {{
+        let mut inputs: [_; ROWS] = std::array::from_fn(|row| $tile.input.add(row * $tile.stride));
+        let mut panel = $tile.panel;
+        for _ in 0..$tile.units / 4 {
+            for unit in 0..4 {
+                $step(inputs, panel, unit);
+            }
+            inputs = inputs.map(|input| input.add(4 * $unit));
+            panel = panel.add(4 * $unit * COLUMNS);
+        }
+        for unit in 0..$tile.units % 4 {
+            $step(inputs, panel, unit);
+        }
+    }};
+}
+#[cfg(target_arch = "wasm32")]
+pub(crate) use unrolled;

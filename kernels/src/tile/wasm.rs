@@ -3,7 +3,7 @@
 
 use std::arch::wasm32::*;
 
-use super::{ByteKernel, FloatKernel, Kernel, Tile, by_rows};
+use super::{ByteKernel, FloatKernel, Kernel, Tile, by_rows, unrolled};
 
 const COLUMNS: usize = 8;
 
@@ -17,7 +17,7 @@ pub(super) static FLOAT: FloatKernel = Kernel {
 
 pub(super) static BYTE: ByteKernel = Kernel {
     name: "simd128",
-    rows: 4,
+    rows: 3,
     columns: COLUMNS,
     unit: 4,
     tile: byte,
@@ -30,20 +30,20 @@ unsafe fn float(tile: Tile<f32, f32, f32>) {
 
 unsafe fn float_rows<const ROWS: usize>(tile: Tile<f32, f32, f32>) {
     let mut sums = [[f32x4_splat(0.0); 2]; ROWS];
-    let (mut input, mut panel) = (tile.input, tile.panel);
-    for _ in 0..tile.units {
+    let mut step = |inputs: [*const f32; ROWS], panel: *const f32, unit: usize| {
         // SAFETY: one value of each row and one line of the panel for each of `units`; the caller answers for these.
         unsafe {
-            let weights = [v128_load(panel.cast()), v128_load(panel.add(4).cast())];
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = v128_load32_splat(input.add(row * tile.stride).cast());
+            let line = panel.add(unit * COLUMNS);
+            let weights = [v128_load(line.cast()), v128_load(line.add(4).cast())];
+            for (sums, input) in sums.iter_mut().zip(inputs) {
+                let x = v128_load32_splat(input.add(unit).cast());
                 sums[0] = f32x4_add(sums[0], f32x4_mul(x, weights[0]));
                 sums[1] = f32x4_add(sums[1], f32x4_mul(x, weights[1]));
             }
-            input = input.add(1);
-            panel = panel.add(COLUMNS);
         }
-    }
+    };
+    // SAFETY: the pointers stay inside rows and panel, or at their ends.
+    unsafe { unrolled!(tile, 1, step) }
     for (row, sums) in sums.iter().enumerate() {
         // SAFETY: the caller has room for `rows * columns` sums.
         unsafe {
@@ -56,29 +56,29 @@ unsafe fn float_rows<const ROWS: usize>(tile: Tile<f32, f32, f32>) {
 
 unsafe fn byte(tile: Tile<i8, u8, i32>) {
     // SAFETY: passed on as it came.
-    unsafe { by_rows!(tile, byte_rows: 1 2 3 4) }
+    unsafe { by_rows!(tile, byte_rows: 1 2 3) }
 }
 
 /// There is a product of i16 pairs only: both sides are widened, and the two pairs of an output's four inputs are
 /// summed in two lanes, which are added in the end.
 unsafe fn byte_rows<const ROWS: usize>(tile: Tile<i8, u8, i32>) {
     let mut sums = [[i32x4_splat(0); 4]; ROWS];
-    let (mut input, mut panel) = (tile.input, tile.panel);
-    for _ in 0..tile.units {
+    let mut step = |inputs: [*const i8; ROWS], panel: *const u8, unit: usize| {
         // SAFETY: four values of each row and one line of the panel for each of `units`; the caller answers for these.
         unsafe {
-            let weights = [0, 8, 16, 24].map(|at| u16x8_load_extend_u8x8(panel.add(at)));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = v128_load32_splat(input.add(row * tile.stride).cast());
+            let line = panel.add(unit * 4 * COLUMNS);
+            let weights = [0, 8, 16, 24].map(|at| u16x8_load_extend_u8x8(line.add(at)));
+            for (sums, input) in sums.iter_mut().zip(inputs) {
+                let x = v128_load32_splat(input.add(unit * 4).cast());
                 let x = i16x8_extend_low_i8x16(x);
                 for (sum, weights) in sums.iter_mut().zip(weights) {
                     *sum = i32x4_add(*sum, i32x4_dot_i16x8(x, weights));
                 }
             }
-            input = input.add(4);
-            panel = panel.add(4 * COLUMNS);
         }
-    }
+    };
+    // SAFETY: the pointers stay inside rows and panel, or at their ends.
+    unsafe { unrolled!(tile, 4, step) }
     for (row, sums) in sums.iter().enumerate() {
         let halves = [[sums[0], sums[1]], [sums[2], sums[3]]].map(|[low, high]| {
             i32x4_add(

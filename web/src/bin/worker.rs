@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web::api::Classifier;
-use web::protocol::{Code, Event, Failure, Request, to_js};
+use web::protocol::{Code, Event, Failure, Modality, Request, to_js};
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, PerformanceEntry, console};
 
 fn main() {
@@ -46,9 +46,9 @@ struct Worker {
 impl Worker {
     fn hear(&self, message: &JsValue) {
         match Request::from_message(message) {
-            Ok((Request::Load { url, threads }, _)) => {
+            Ok((Request::Load { url, threads, only }, _)) => {
                 let worker = self.clone();
-                spawn_local(async move { worker.load(&url, threads).await });
+                spawn_local(async move { worker.load(&url, threads, only).await });
             }
             Ok((Request::Classify { id, text }, image)) => {
                 self.classify(id, text.as_deref(), image)
@@ -64,14 +64,17 @@ impl Worker {
         }
     }
 
-    async fn load(&self, url: &str, threads: Option<u32>) {
+    async fn load(&self, url: &str, threads: Option<u32>, only: Option<Modality>) {
         // The old model first: memory for two is rarely there.
         self.classifier.take();
         let progress = |loaded, total| self.tell(&Event::Progress { loaded, total });
-        match Classifier::open(url, threads, progress).await {
+        match Classifier::open(url, threads, only, progress).await {
             Ok(classifier) => {
                 // The browser compiles what is called for the first time; better now than at the first answer.
-                let _ = classifier.predict(Some(&WHITE_DOT), Some("warm"));
+                let image = only.is_none_or(|only| only == Modality::Image);
+                let text = only.is_none_or(|only| only == Modality::Text);
+                let dot = image.then_some(&WHITE_DOT[..]);
+                let _ = classifier.predict(dot, text.then_some("warm"));
                 let summary = classifier.about().clone();
                 self.classifier.replace(Some(classifier));
                 self.loaded.set(self.now());

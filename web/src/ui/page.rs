@@ -212,7 +212,14 @@ impl Page {
                 let base = document()?.base_uri()?.unwrap_or_default();
                 let url = Url::new_with_base("bundle/", &base)?.href();
                 self.client.borrow().as_ref().map_or(Ok(()), |client| {
-                    client.ask(&Request::Load { url, threads: None }, None)
+                    client.ask(
+                        &Request::Load {
+                            url,
+                            threads: None,
+                            only: None,
+                        },
+                        None,
+                    )
                 })
             }
             Event::Progress { loaded, total } => {
