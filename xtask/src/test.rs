@@ -95,24 +95,32 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
     steps.run("browser tests", browser_tests)
 }
 
-/// The tests of kernels and model compiled to WebAssembly with SIMD, run by Node through WASI.
+/// The tests of kernels and model compiled to WebAssembly with SIMD, run by Node through WASI; those of kernels also with
+/// relaxed SIMD, in Chromium, for Node may not have it.
 fn webassembly_tests() -> Result<()> {
-    let target = "wasm32-wasip1";
-    tools::rust_target(target)?;
-    let runner = std::env::current_dir()?.join("xtask/wasi.mjs");
+    tools::rust_target("wasm32-wasip1")?;
+    let node = "node --no-warnings xtask/wasi.mjs";
+    webassembly_test("-p kernels -p shared", "+simd128", node)?;
+    let chromium = "node xtask/chromium.mjs";
+    webassembly_test("-p kernels", "+simd128,+relaxed-simd", chromium)
+}
+
+/// The units of some packages as WebAssembly with these features, run by `runner`, a program of this project.
+fn webassembly_test(packages: &str, features: &str, runner: &str) -> Result<()> {
+    let root = std::env::current_dir()?;
+    // Tests run in their package's folder.
+    let runner = runner.replace("xtask/", &format!("{}/xtask/", root.display()));
     let mut test = cargo();
-    test.args([
-        "test", "-p", "kernels", "-p", "shared", "--lib", "--locked", "--target", target,
-    ])
-    .env(
-        "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
-        "-C target-feature=+simd128",
-    )
-    .env(
-        "CARGO_TARGET_WASM32_WASIP1_RUNNER",
-        format!("node --no-warnings {}", runner.display()),
-    )
-    .env_remove("RUSTFLAGS");
+    test.arg("test")
+        .args(packages.split_whitespace())
+        .args("--lib --locked --target wasm32-wasip1".split_whitespace())
+        .env(
+            "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
+            format!("-C target-feature={features}"),
+        )
+        .env("CARGO_TARGET_WASM32_WASIP1_RUNNER", runner)
+        .env("CHROMIUM", tools::chromium()?)
+        .env_remove("RUSTFLAGS");
     call(&mut wasm(test))
 }
 

@@ -24,6 +24,8 @@ use crate::nn::var_builder;
 use crate::prompt::folded::FoldedPrompts;
 use crate::prompt::{self, PromptMethod};
 use image::ImageTower;
+/// Picks the fastest kernel for products in bytes, where only a trial tells which that is.
+pub use kernels::choice::choose as choose_kernel;
 use prompts::Prompts;
 use text::TextTower;
 use tower::Memory;
