@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use crate::artefacts;
 use crate::page::{self, COMMITTED_BUNDLE};
 use crate::step::{Steps, call, cargo, command};
+use crate::tools::Arm;
 use crate::{tidy, tools};
 
 /// What may be left out.
@@ -77,6 +78,13 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
     steps.run("tests", || {
         call(&mut command("cargo", "test --workspace --locked"))
     })?;
+    match tools::arm() {
+        Some(arm) => steps.run("kernels on ARM, emulated", || arm_tests(arm))?,
+        None => steps.skip(
+            "kernels on ARM, emulated",
+            "for want of qemu-aarch64 and aarch64-linux-gnu-gcc (Debian: qemu-user, gcc-aarch64-linux-gnu)",
+        ),
+    }
     if options.skip_browser {
         steps.skip(
             "WebAssembly tests, page, browser tests",
@@ -93,6 +101,19 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
     steps.run("WebAssembly tests", webassembly_tests)?;
     steps.run("page", page::build)?;
     steps.run("browser tests", browser_tests)
+}
+
+/// The tests of kernels on an emulated processor.
+fn arm_tests(arm: Arm) -> Result<()> {
+    let target = "aarch64-unknown-linux-gnu";
+    tools::rust_target(target)?;
+    let arguments = format!("test -p kernels --lib --locked --target {target}");
+    call(
+        command("cargo", &arguments)
+            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", arm.linker)
+            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", arm.runner)
+            .env_remove("RUSTFLAGS"),
+    )
 }
 
 /// The tests of kernels and model compiled to WebAssembly with SIMD, run by Node through WASI; those of kernels also with
