@@ -16,7 +16,7 @@ use multiversion::multiversion;
 use super::Finish;
 use super::sweep::{Output, Place, Rows, Store, sweep};
 use crate::buffer::Buffer;
-use crate::parallel;
+use crate::parallel::{self, Nanoseconds};
 use crate::tile::{ByteKernel, byte_kernel};
 
 /// Weights are at most this, and at least one less than its negative: seven bits, which is what the relaxed product of
@@ -67,7 +67,8 @@ impl ByteRows {
         // A task of some rows, so that handing them out costs little.
         let some = 16;
         let stride = self.stride;
-        parallel::for_each_chunk(&mut self.values, some * stride, |index, chunk| {
+        let whole = Nanoseconds(x.len());
+        parallel::for_each_chunk(&mut self.values, some * stride, whole, |index, chunk| {
             for (i, out) in chunk.chunks_exact_mut(stride).enumerate() {
                 let row = index * some + i;
                 let quantised = quantise(&x[row * width..][..width], out);
