@@ -97,7 +97,7 @@ fn pieces(
     };
     let rows = weight.rows();
     let width = weight.shape.iter().skip(1).product::<usize>();
-    let half = dtype == Dtype::F16 && weight.shape.len() >= 2;
+    let half = dtype != Dtype::F32 && weight.shape.len() >= 2;
     let row_bytes = match &weight.values {
         Values::Float(_) if half => 2 * width,
         Values::Float(_) => 4 * width,
