@@ -4,9 +4,10 @@
 //! bytes that WebAssembly has takes one operand of seven bits. Token embeddings are only looked up, and get eight.
 //!
 //! [`quantize`] rounds each weight to the nearest; [`fed_back`] does better where it is known what a layer's inputs are
-//! like.
+//! like, after [`inputs::Inputs::balance`].
 
 pub mod feedback;
+pub mod inputs;
 pub mod moments;
 
 use kernels::product::LARGEST_WEIGHT;
