@@ -10,6 +10,7 @@ use shared::config::{
     ClipConfig, DcpConfig, DeptConfig, DplConfig, DplPlusConfig, HeadConfig, ModelConfig,
     PromptConfig, Task,
 };
+use shared::infer::weights::Weights;
 use shared::model::{self, Model};
 use shared::nn::{Tensors, var_builder};
 use shared::predict::{Classifier, OnDevice, Prediction};
@@ -102,6 +103,7 @@ impl Trained {
         let contents = Contents {
             config: &self.config,
             tensors: &self.tensors,
+            rounded: &Weights::default(),
             images: &ImagePreprocessor::new(SIDE, Some([255; 3])),
             tokenizer: &tokenizer(),
             dtype,

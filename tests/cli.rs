@@ -140,6 +140,55 @@ fn from_training_to_predictions() {
 
     predictions(&place);
     storages(&place);
+    rounding(&place);
+}
+
+/// Bytes are rounded on the run's posts, the same each time; without posts they are the nearest ones, and a note says so.
+fn rounding(place: &Place) {
+    let export = |out: &str, posts: &str| {
+        let call = ["export", "run", "--out", out, "--dtype", "int8"];
+        place.call(
+            &[
+                &call[..],
+                &["--drift-posts", "0", "--calibration-posts", posts],
+            ]
+            .concat(),
+        )
+    };
+    let read = |file: &str| std::fs::read(place.path(file)).unwrap();
+    for out in ["fed", "again"] {
+        succeeded(&export(out, "20"));
+    }
+    for file in [
+        "manifest.json",
+        "image-00.safetensors",
+        "text-00.safetensors",
+    ] {
+        assert!(
+            read(&format!("fed/{file}")) == read(&format!("again/{file}")),
+            "{file}"
+        );
+    }
+    let manifest = String::from_utf8(read("fed/manifest.json")).unwrap();
+    for side in ["image", "text"] {
+        let words = format!("{side} tower rounded with error feedback on 20 posts");
+        assert!(manifest.contains(&words), "{manifest}");
+    }
+    succeeded(&export("nearest", "0"));
+    let settings = std::fs::read_to_string(place.path("run/settings.toml")).unwrap();
+    let gone = settings.replace("format = \"synthetic\"", "format = \"jsonl\"");
+    assert_ne!(gone, settings);
+    std::fs::write(place.path("run/settings.toml"), gone).unwrap();
+    let output = export("without", "20");
+    std::fs::write(place.path("run/settings.toml"), settings).unwrap();
+    succeeded(&output);
+    let noted = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(noted.contains("rounded to the nearest"), "{noted}");
+    for file in ["image-00.safetensors", "text-00.safetensors"] {
+        let nearest = read(&format!("nearest/{file}"));
+        assert!(nearest == read(&format!("without/{file}")), "{file}");
+        assert!(nearest != read(&format!("fed/{file}")), "{file}");
+    }
 }
 
 /// What each way of storing weights changed is measured at export, and told by `inspect`.

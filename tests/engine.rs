@@ -1,10 +1,13 @@
 //! Owns the proof that the inference engine computes what the model computes that was trained.
 
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Device, Tensor};
-use shared::bundle::quantize::quantize;
+use shared::bundle::quantize::{largest, quantize};
 use shared::case::{Case, Modality};
 use shared::config::{HeadConfig, ModelConfig};
 use shared::infer::Engine;
+use shared::infer::observer::Observer;
 use shared::infer::weights::Weights;
 use shared::model::{Batch, Model};
 use shared::nn::{Tensors, var_builder};
@@ -99,6 +102,68 @@ fn in_bytes_it_is_near() {
             "{:?}: {worst:e}",
             config.prompt
         );
+    }
+}
+
+/// Widths of the inputs of layers by the layers' names, and how many rows of them came.
+#[derive(Default)]
+struct Seen(BTreeMap<String, (usize, usize)>);
+
+impl Observer for Seen {
+    fn see(&mut self, of: &str, layers: &[&str], rows: &[f32], width: usize) {
+        assert!(!rows.is_empty() && rows.len().is_multiple_of(width));
+        let mut add =
+            |name: String| self.0.entry(name).or_insert((width, 0)).1 += rows.len() / width;
+        match layers {
+            [] => add(of.into()),
+            layers => layers.iter().for_each(|layer| add(format!("{of}.{layer}"))),
+        }
+    }
+}
+
+/// Whoever looks on sees the inputs of every matrix that becomes bytes, and changes nothing.
+#[test]
+fn inputs_of_all_products_are_seen() {
+    for prompt in prompts() {
+        let config = config(prompt, HeadConfig::Linear);
+        let (tensors, _) = exported(&config);
+        let weights = Weights::from_tensors(&tensors).unwrap();
+        let engine = Engine::load(&config, &Modality::ALL, weights.clone()).unwrap();
+        let post = batch(&config, &[Case::Complete], DType::F32);
+        let pixels = values(post.pixels.as_ref().unwrap());
+        let tokens = post.tokens.as_ref().unwrap();
+        let ids: Vec<u32> = tokens.ids.flatten_all().unwrap().to_vec1().unwrap();
+        let end = tokens.eot.to_vec1::<u32>().unwrap()[0] as usize;
+        let (mut seen, case) = (Seen::default(), Case::Complete);
+        let image = engine.observed_image_features(case, &pixels, &mut seen);
+        let text = engine.observed_text_features(case, &ids, end, &mut seen);
+        assert_eq!(
+            image.unwrap(),
+            engine.image_features(case, &pixels).unwrap()
+        );
+        assert_eq!(
+            text.unwrap(),
+            engine.text_features(case, &ids, end).unwrap()
+        );
+        let products = weights
+            .0
+            .iter()
+            .filter(|(name, _)| largest(name).is_some() && !name.contains("token_embedding"));
+        let mut left = seen.0.clone();
+        for (name, weight) in products {
+            let layer = name.strip_suffix(".weight").unwrap();
+            let (width, _) = left
+                .remove(layer)
+                .unwrap_or_else(|| panic!("{layer} unseen"));
+            assert_eq!(width, weight.shape[1..].iter().product::<usize>(), "{name}");
+        }
+        assert!(left.is_empty(), "{left:?}");
+        // Of the last block's queries only one is computed.
+        let last = config.clip.vision_config.num_hidden_layers - 1;
+        let rows = |layer: &str| {
+            seen.0[&format!("vision_model.encoder.layers.{last}.self_attn.{layer}")].1
+        };
+        assert!(rows("q_proj") == 1 && rows("k_proj") > 1);
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use shared::bundle::{self, About, Contents, Dtype};
 use shared::config::{HeadConfig, ModelConfig, PromptConfig, Task};
+use shared::infer::weights::Weights;
 use shared::model;
 use trainer::clip_folder;
 
@@ -34,6 +35,7 @@ fn main() -> Result<()> {
     let files = bundle::encode(Contents {
         config: &config,
         tensors: &clip.tensors,
+        rounded: &Weights::default(),
         images: &clip.preprocessor,
         tokenizer: &clip.tokenizer,
         dtype,

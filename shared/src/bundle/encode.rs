@@ -21,6 +21,9 @@ pub struct Contents<'a> {
     pub config: &'a ModelConfig,
     /// Its tensors as trained: CLIP's under Hugging Face names, `prompt.*` and `head.*`. Others are left out.
     pub tensors: &'a Tensors,
+    /// Weights that were rounded beforehand, in place of the tensors of their names; with [`Dtype::Int8`] the other
+    /// matrices of the towers are rounded to the nearest. None, or those of [`super::quantize::fed_back`].
+    pub rounded: &'a Weights,
     /// How pictures become pixels.
     pub images: &'a ImagePreprocessor,
     /// How texts become tokens.
@@ -39,6 +42,7 @@ pub fn encode(contents: Contents<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     let Contents {
         config,
         tensors,
+        rounded,
         images,
         tokenizer,
         dtype,
@@ -67,6 +71,11 @@ pub fn encode(contents: Contents<'_>) -> Result<Vec<(String, Vec<u8>)>> {
         (FileRole::TextTower, "text", &text),
     ] {
         let mut weights = Weights::from_tensors(tensors)?;
+        for (name, weight) in &mut weights.0 {
+            if let Some(rounded) = rounded.0.get(name) {
+                weight.clone_from(rounded);
+            }
+        }
         if dtype == Dtype::Int8 {
             quantize(&mut weights);
         }

@@ -97,7 +97,7 @@ fn pieces(
     };
     let rows = weight.rows();
     let width = weight.width();
-    let half = dtype == Dtype::F16 && weight.shape.len() >= 2;
+    let half = dtype != Dtype::F32 && weight.shape.len() >= 2;
     let row_bytes = match (weight.is_byte(), half) {
         (true, _) => width + 4,
         (false, true) => 2 * width,

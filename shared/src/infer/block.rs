@@ -4,14 +4,24 @@ use kernels::attention::{Heads, Memory, Scratch, Tokens};
 use kernels::norm::Norm;
 use kernels::product::{Finish, Matrix, Prepared};
 
+use super::observer::Observer;
 use super::weights::Weights;
 use crate::config::Activation;
 use crate::error::Result;
 use crate::nn::attention::{Mask, Prefix};
 use crate::nn::block::BlockShape;
 
+// What a block's layers are called.
+const QUERIES: &str = "self_attn.q_proj";
+const KEYS: &str = "self_attn.k_proj";
+const VALUES: &str = "self_attn.v_proj";
+const OUTPUT: &str = "self_attn.out_proj";
+const UP: &str = "mlp.fc1";
+const DOWN: &str = "mlp.fc2";
+
 /// x + attention(norm x), then x + feed-forward(norm x), as in `nn::block`.
 pub(super) struct Block {
+    name: String,
     heads: Heads,
     norm1: Norm,
     /// Queries, keys and values side by side; the queries scaled already.
@@ -41,11 +51,12 @@ impl Block {
     pub(super) fn load(shape: BlockShape, name: &str, weights: &mut Weights) -> Result<Self> {
         let (width, inner) = (shape.width, shape.inner);
         let at = |what: &str| format!("{name}.{what}");
-        let joint = ["q_proj", "k_proj", "v_proj"].map(|of| at(&format!("self_attn.{of}")));
+        let joint = [QUERIES, KEYS, VALUES].map(at);
         let mut joint = weights.matrix(&joint, width, width, true)?;
         let head = width / shape.heads;
         joint.scale_rows(0..width, (head as f32).sqrt().recip());
         Ok(Self {
+            name: name.into(),
             heads: Heads {
                 heads: shape.heads,
                 width: head,
@@ -53,14 +64,14 @@ impl Block {
             },
             norm1: norm(&at("layer_norm1"), width, shape.eps, weights)?,
             joint,
-            output: weights.matrix(&[at("self_attn.out_proj")], width, width, true)?,
+            output: weights.matrix(&[at(OUTPUT)], width, width, true)?,
             norm2: norm(&at("layer_norm2"), width, shape.eps, weights)?,
-            up: weights.matrix(&[at("mlp.fc1")], width, inner, true)?,
+            up: weights.matrix(&[at(UP)], width, inner, true)?,
             activation: match shape.activation {
                 Activation::QuickGelu => Finish::QuickGelu,
                 Activation::Gelu => Finish::Gelu,
             },
-            down: weights.matrix(&[at("mlp.fc2")], inner, width, true)?,
+            down: weights.matrix(&[at(DOWN)], inner, width, true)?,
         })
     }
 
@@ -78,7 +89,12 @@ impl Block {
     }
 
     /// Replaces the tokens by the block's output; the attention also looks at `prefix` [n, d], keys and values.
-    pub(super) fn forward(&self, work: &mut Workspace, prefix: Option<&Prefix<Vec<f32>>>) {
+    pub(super) fn forward(
+        &self,
+        work: &mut Workspace,
+        prefix: Option<&Prefix<Vec<f32>>>,
+        observer: &mut impl Observer,
+    ) {
         let width = self.joint.inputs();
         let rows = work.x.len() / width;
         let stride = 3 * width;
@@ -86,6 +102,7 @@ impl Block {
         work.joint.resize(rows * stride, 0.0);
         work.attended.resize(work.x.len(), 0.0);
         self.norm1.rows(&work.x, &mut work.normed);
+        observer.see(&self.name, &[QUERIES, KEYS, VALUES], &work.normed, width);
         self.joint.prepare(&work.normed, &mut work.prepared);
         let (normed, prepared) = (&work.normed, &work.prepared);
         self.joint.multiply(
@@ -112,7 +129,7 @@ impl Block {
             &mut work.attended,
             width,
         );
-        self.feed_forward(work, 0..rows);
+        self.feed_forward(work, 0..rows, observer);
     }
 
     /// As [`Block::forward`], but only row `row` of the output is computed: it alone is left. It must be the last one
@@ -122,6 +139,7 @@ impl Block {
         work: &mut Workspace,
         prefix: Option<&Prefix<Vec<f32>>>,
         row: usize,
+        observer: &mut impl Observer,
     ) {
         let width = self.joint.inputs();
         let rows = work.x.len() / width;
@@ -130,6 +148,7 @@ impl Block {
         work.joint.resize(rows * stride + width, 0.0);
         work.attended.resize(width, 0.0);
         self.norm1.rows(&work.x, &mut work.normed);
+        observer.see(&self.name, &[KEYS, VALUES], &work.normed, width);
         self.joint.prepare(&work.normed, &mut work.prepared);
         let (memory, query) = work.joint.split_at_mut(rows * stride);
         let (normed, prepared) = (&work.normed, &work.prepared);
@@ -142,6 +161,7 @@ impl Block {
             Finish::Store,
         );
         let one = &work.normed[row * width..][..width];
+        observer.see(&self.name, &[QUERIES], one, width);
         self.joint.prepare(one, &mut work.prepared);
         self.joint
             .multiply(one, &work.prepared, 0..width, query, width, Finish::Store);
@@ -163,24 +183,32 @@ impl Block {
             .attend(query, memory, &mut work.scratch, &mut work.attended, width);
         work.x.copy_within(row * width..(row + 1) * width, 0);
         work.x.truncate(width);
-        self.feed_forward(work, 0..1);
+        self.feed_forward(work, 0..1, observer);
     }
 
-    fn feed_forward(&self, work: &mut Workspace, rows: std::ops::Range<usize>) {
+    fn feed_forward(
+        &self,
+        work: &mut Workspace,
+        rows: std::ops::Range<usize>,
+        observer: &mut impl Observer,
+    ) {
         let (width, inner) = (self.up.inputs(), self.up.outputs());
         let size = rows.len() * width;
         work.inner.resize(rows.len() * inner, 0.0);
         let attended = &work.attended[..size];
+        observer.see(&self.name, &[OUTPUT], attended, width);
         self.output.prepare(attended, &mut work.prepared);
         let x = &mut work.x[..size];
         self.output
             .multiply(attended, &work.prepared, 0..width, x, width, Finish::Add);
         let normed = &mut work.normed[..size];
         self.norm2.rows(x, normed);
+        observer.see(&self.name, &[UP], normed, width);
         self.up.prepare(normed, &mut work.prepared);
         let up = &mut work.inner;
         self.up
             .multiply(normed, &work.prepared, 0..inner, up, inner, self.activation);
+        observer.see(&self.name, &[DOWN], up, inner);
         self.down.prepare(up, &mut work.prepared);
         self.down
             .multiply(up, &work.prepared, 0..width, x, width, Finish::Add);

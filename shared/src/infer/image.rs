@@ -4,12 +4,16 @@ use kernels::norm::Norm;
 use kernels::product::{Finish, Matrix};
 
 use super::block::norm;
+use super::observer::Observer;
 use super::prompts::Prompts;
 use super::tower::{Encoder, Memory, Names};
 use super::weights::Weights;
 use crate::config::ClipConfig;
 use crate::error::{Error, Result};
 use crate::nn::block::BlockShape;
+
+/// What the layer of the patches is called.
+const PATCHES: &str = "vision_model.embeddings.patch_embedding";
 
 /// The image tower: as `clip::vision::VisionTower`, for one picture at a time.
 pub(super) struct ImageTower {
@@ -45,7 +49,7 @@ impl ImageTower {
             patch,
             class,
             positions: rest,
-            patches: weights.matrix(&[at("patch_embedding")], 3 * patch * patch, width, false)?,
+            patches: weights.matrix(&[PATCHES.into()], 3 * patch * patch, width, false)?,
             // Hugging Face's own spelling.
             norm: norm(
                 "vision_model.pre_layrnorm",
@@ -74,6 +78,7 @@ impl ImageTower {
         memory: &mut Memory,
         pixels: &[f32],
         prompts: Option<&Prompts>,
+        observer: &mut impl Observer,
     ) -> Result<Vec<f32>> {
         let (side, patch) = (self.side, self.patch);
         if pixels.len() != 3 * side * side {
@@ -84,10 +89,14 @@ impl ImageTower {
         }
         let tokens = (side / patch).pow(2) + 1;
         let sizes = [tokens, tokens, 0];
-        Ok(self
-            .encoder
-            .run(memory, prompts, sizes, |x, prepared, flat| {
+        Ok(self.encoder.run(
+            memory,
+            prompts,
+            sizes,
+            observer,
+            |x, prepared, flat, observer| {
                 self.flatten(pixels, flat);
+                observer.see(PATCHES, &[], flat, self.patches.inputs());
                 let width = self.class.len();
                 let (class, rows) = x.split_at_mut(width);
                 class.copy_from_slice(&self.class);
@@ -96,7 +105,8 @@ impl ImageTower {
                 self.patches
                     .multiply(flat, prepared, 0..width, rows, width, Finish::Add);
                 self.norm.in_place(x);
-            }))
+            },
+        ))
     }
 
     /// Patches laid out flat, [patches, 3 * patch * patch]: a convolution whose stride is its kernel is a product.

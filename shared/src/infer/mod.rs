@@ -6,6 +6,7 @@
 
 mod block;
 mod image;
+pub mod observer;
 mod prompts;
 mod text;
 mod tower;
@@ -22,6 +23,7 @@ use crate::prompt;
 use image::ImageTower;
 /// Picks the fastest kernel for products in bytes, where only a trial tells which that is.
 pub use kernels::choice::choose as choose_kernel;
+use observer::Observer;
 use prompts::Prompts;
 use text::TextTower;
 use tower::Memory;
@@ -108,9 +110,22 @@ impl Engine {
     /// # Errors
     /// If the tower was not loaded, the case has no image, or the pixels are of another size.
     pub fn image_features(&self, case: Case, pixels: &[f32]) -> Result<Vec<f32>> {
+        self.observed_image_features(case, pixels, &mut ())
+    }
+
+    /// As [`Engine::image_features`] while `observer` looks on.
+    ///
+    /// # Errors
+    /// As [`Engine::image_features`].
+    pub fn observed_image_features(
+        &self,
+        case: Case,
+        pixels: &[f32],
+        observer: &mut impl Observer,
+    ) -> Result<Vec<f32>> {
         let tower = self.image.as_ref().ok_or_else(|| absent(Modality::Image))?;
         let prompts = self.prompts(case, Modality::Image)?;
-        tower.features(&mut self.memory(), pixels, prompts)
+        tower.features(&mut self.memory(), pixels, prompts, observer)
     }
 
     /// Text features `[D]` of a post of this case, not normalised: `ids` padded to the context length, the end token at
@@ -119,9 +134,23 @@ impl Engine {
     /// # Errors
     /// If the tower was not loaded, the case has no text, or the tokens are not of this model.
     pub fn text_features(&self, case: Case, ids: &[u32], end: usize) -> Result<Vec<f32>> {
+        self.observed_text_features(case, ids, end, &mut ())
+    }
+
+    /// As [`Engine::text_features`] while `observer` looks on.
+    ///
+    /// # Errors
+    /// As [`Engine::text_features`].
+    pub fn observed_text_features(
+        &self,
+        case: Case,
+        ids: &[u32],
+        end: usize,
+        observer: &mut impl Observer,
+    ) -> Result<Vec<f32>> {
         let tower = self.text.as_ref().ok_or_else(|| absent(Modality::Text))?;
         let prompts = self.prompts(case, Modality::Text)?;
-        tower.features(&mut self.memory(), ids, end, prompts)
+        tower.features(&mut self.memory(), ids, end, prompts, observer)
     }
 
     /// The features of one post as its head takes them, image and text.

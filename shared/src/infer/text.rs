@@ -1,5 +1,6 @@
 //! Owns the text tower on packed weights.
 
+use super::observer::Observer;
 use super::prompts::Prompts;
 use super::tower::{Encoder, Memory, Names};
 use super::weights::{Values, Weight, Weights};
@@ -59,6 +60,7 @@ impl TextTower {
         ids: &[u32],
         end: usize,
         prompts: Option<&Prompts>,
+        observer: &mut impl Observer,
     ) -> Result<Vec<f32>> {
         let (count, context, vocabulary) = (ids.len(), self.context, self.vocabulary);
         if count > context || end >= count {
@@ -78,13 +80,15 @@ impl TextTower {
             end + 1
         };
         let sizes = [read, end + 1, end];
-        Ok(self.encoder.run(memory, prompts, sizes, |x, _, _| {
-            let rows = x.chunks_exact_mut(self.width);
-            let positions = self.positions.chunks_exact(self.width);
-            for ((&id, row), position) in ids.iter().zip(rows).zip(positions) {
-                row.copy_from_slice(position);
-                self.tokens.add_row(id as usize, row);
-            }
-        }))
+        Ok(self
+            .encoder
+            .run(memory, prompts, sizes, observer, |x, _, _, _| {
+                let rows = x.chunks_exact_mut(self.width);
+                let positions = self.positions.chunks_exact(self.width);
+                for ((&id, row), position) in ids.iter().zip(rows).zip(positions) {
+                    row.copy_from_slice(position);
+                    self.tokens.add_row(id as usize, row);
+                }
+            }))
     }
 }

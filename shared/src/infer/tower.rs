@@ -4,6 +4,7 @@ use kernels::norm::Norm;
 use kernels::product::{Finish, Matrix, Prepared};
 
 use super::block::{Block, Workspace, norm};
+use super::observer::Observer;
 use super::prompts::{self, Prompts};
 use super::weights::Weights;
 use crate::error::Result;
@@ -16,6 +17,7 @@ pub(super) struct Encoder {
     blocks: Vec<Block>,
     norm: Norm,
     projection: Matrix,
+    names: Names,
 }
 
 /// Memory of a tower, kept from call to call.
@@ -51,6 +53,7 @@ impl Encoder {
             blocks: (0..count).map(block).collect::<Result<_>>()?,
             norm: norm(names.norm, shape.width, shape.eps, weights)?,
             projection: weights.matrix(&[names.projection.into()], shape.width, joint, false)?,
+            names,
         })
     }
 
@@ -66,12 +69,13 @@ impl Encoder {
 
     /// Features `[D]` of `tokens` tokens, which `embed` writes [tokens, d]; of them the blocks need the first `needed`.
     /// Token `pooled` becomes the features.
-    pub(super) fn run(
+    pub(super) fn run<O: Observer>(
         &self,
         memory: &mut Memory,
         prompts: Option<&Prompts>,
         [tokens, needed, pooled]: [usize; 3],
-        embed: impl FnOnce(&mut [f32], &mut Prepared, &mut Vec<f32>),
+        observer: &mut O,
+        embed: impl FnOnce(&mut [f32], &mut Prepared, &mut Vec<f32>, &mut O),
     ) -> Vec<f32> {
         let width = self.width;
         let front = prompts.map_or(0, Prompts::entering);
@@ -79,7 +83,7 @@ impl Encoder {
         work.x.clear();
         work.x.resize(front + tokens * width, 0.0);
         let (rows, x) = work.x.split_at_mut(front);
-        embed(x, &mut memory.prepared, &mut memory.inputs);
+        embed(x, &mut memory.prepared, &mut memory.inputs, observer);
         if let Some(prompts) = prompts {
             prompts.enter(rows, x, &mut memory.dynamic);
         }
@@ -103,15 +107,16 @@ impl Encoder {
                 Some(Slot::Attend(both)) => prefix = Some(both),
             }
             if layer + 1 == self.blocks.len() {
-                block.forward_at(work, prefix, pooled);
+                block.forward_at(work, prefix, pooled, observer);
                 pooled = 0;
             } else {
-                block.forward(work, prefix);
+                block.forward(work, prefix, observer);
             }
         }
         let one = &mut work.x[pooled * width..][..width];
         self.norm.in_place(one);
         let mut features = vec![0.0; self.projection.outputs()];
+        observer.see(self.names.projection, &[], one, width);
         self.projection.prepare(one, &mut memory.prepared);
         let all = 0..features.len();
         let stride = features.len();

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::nn::Tensors;
 
 /// One tensor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Weight {
     /// Its shape.
     pub shape: Vec<usize>,
@@ -19,7 +19,7 @@ pub struct Weight {
 }
 
 /// Values of whole rows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Values {
     /// As they are.
     Float(Vec<f32>),
@@ -99,6 +99,19 @@ impl Weight {
         fits
     }
 
+    /// The values of a tensor of f32 that is in one part, to be looked at and changed.
+    pub fn floats_mut(&mut self) -> Option<&mut Vec<f32>> {
+        match self.parts.as_mut_slice() {
+            [Values::Float(values)] => Some(values),
+            _ => None,
+        }
+    }
+
+    /// A copy of the values as f32.
+    pub fn floats(&self) -> Vec<f32> {
+        self.clone().into_floats()
+    }
+
     /// The values as f32.
     pub fn into_floats(self) -> Vec<f32> {
         let mut parts = self.parts.into_iter().map(Values::into_floats);
@@ -133,7 +146,7 @@ impl Weight {
 }
 
 /// Named weights in the order of their names. Whoever uses one takes it out, so that nothing is kept twice.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights(pub BTreeMap<String, Weight>);
 
 impl Weights {

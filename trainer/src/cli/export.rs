@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use candle_core::Device;
 use clap::ValueEnum;
-use shared::Case;
 use shared::bundle::{self, About, Contents, Dtype, Figure};
+use shared::infer::weights::Weights;
+use shared::{Case, Modality};
 
 use crate::data::split::Split;
 use crate::engine::atomic;
+use crate::engine::calibrate::{self, Calibrated};
 use crate::engine::dataset;
 use crate::engine::drift;
 use crate::engine::run::TrainedRun;
@@ -29,6 +31,10 @@ pub struct Args {
     /// Compare the bundle with the model on this many validation posts, in each case; 0 leaves it out.
     #[arg(long, value_name = "N", default_value_t = 200)]
     drift_posts: usize,
+    /// For int8, round so that errors cancel on the inputs that this many training posts give the layers; 0 rounds each
+    /// weight to the nearest.
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    calibration_posts: usize,
     /// Replace the folder if it is a bundle already.
     #[arg(long)]
     force: bool,
@@ -74,17 +80,22 @@ pub fn run(args: &Args) -> Result<()> {
         Storage::F16 => Dtype::F16,
         Storage::Int8 => Dtype::Int8,
     };
+    let mut about = about(args, &trained, &evaluations);
+    let rounded = match dtype {
+        Dtype::Int8 => rounded(&trained, args.calibration_posts, &mut about),
+        Dtype::F32 | Dtype::F16 => Weights::default(),
+    };
     let encode = |about: About| {
         bundle::encode(Contents {
             config: trained.config(),
             tensors: &trained.tensors,
+            rounded: &rounded,
             images: &trained.clip.preprocessor,
             tokenizer: &trained.clip.tokenizer,
             dtype,
             about,
         })
     };
-    let mut about = about(args, &trained, &evaluations);
     let mut files = encode(about.clone())?;
     if args.drift_posts > 0 {
         match drift::measure(&trained, &files, args.drift_posts) {
@@ -106,6 +117,30 @@ pub fn run(args: &Args) -> Result<()> {
         bytes as f64 / 1e6
     );
     Ok(())
+}
+
+/// The weights that are rounded on posts, if there are any; `about` and the terminal are told.
+fn rounded(trained: &TrainedRun, most: usize, about: &mut About) -> Weights {
+    if most == 0 {
+        return Weights::default();
+    }
+    let calibrated = calibrate::round(trained, most).unwrap_or_else(|error| {
+        eprintln!("note: there are no posts to round weights on ({error:#})");
+        Calibrated::default()
+    });
+    for (modality, posts) in Modality::ALL.into_iter().zip(calibrated.posts) {
+        let name = modality.name();
+        match posts {
+            0 => eprintln!(
+                "note: weights of the {name} tower are rounded to the nearest, for no training or validation post with \
+                 its side was seen; with posts their errors would cancel"
+            ),
+            posts => about.made.push(format!(
+                "Weights of the {name} tower rounded with error feedback on {posts} posts."
+            )),
+        }
+    }
+    calibrated.weights
 }
 
 /// Says why the folder cannot be written to, if it cannot.
