@@ -1,7 +1,8 @@
-// Owns how the tests meet the page: where it is, which browser opens it, and the few steps every test takes.
+// Owns how the tests meet the page: where it is, and the few steps every test takes.
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { chromium } from "playwright-core";
+
+export { launch } from "./chromium.mjs";
 
 /** The built page. */
 export const DIST = resolve(process.env.LACUNA_DIST ?? new URL("../../dist", import.meta.url).pathname);
@@ -11,26 +12,6 @@ export const PATIENCE = 90_000;
 
 if (!existsSync(`${DIST}/index.html`)) {
   throw new Error(`${DIST} holds no built page; run \`cargo xtask demo --check\` or \`trunk build\` first`);
-}
-
-/** A Chromium of its own: the system's, headless, without any traffic of its own. */
-export function launch() {
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-  if (!existsSync(executablePath)) {
-    throw new Error(`no Chromium at ${executablePath}; install it, or name it in the variable CHROMIUM`);
-  }
-  return chromium.launch({
-    executablePath,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
 }
 
 /** Opens the page in a fresh profile, after `prepare` saw it; `errors` and `requests` fill while it lives. */

@@ -98,21 +98,17 @@ export class Classifier {
    *
    * @throws {ClassifierError} if the classifier is gone; the signal's reason if that aborts
    */
-  async classifyBatch(posts: readonly Post[], { onProgress, signal }: BatchOptions = {}): Promise<(Prediction | ClassifierError)[]> {
+  async classifyBatch(posts: Iterable<Post>, { onProgress, signal }: BatchOptions = {}): Promise<(Prediction | ClassifierError)[]> {
+    const all = [...posts];
     const answers: (Prediction | ClassifierError)[] = [];
     const ahead: Promise<Prediction | ClassifierError>[] = [];
-    const next = posts[Symbol.iterator]();
-    while (answers.length < posts.length) {
-      while (ahead.length < AHEAD) {
-        const { value: post, done } = next.next();
-        if (done) break;
-        ahead.push(this.classify(post, { signal }).catch(failure));
-      }
-      const answer = (await ahead.shift()) as Prediction | ClassifierError;
+    for (let next = 0; answers.length < all.length; ) {
+      for (; next < all.length && ahead.length < AHEAD; next++) ahead.push(this.classify(all[next]!, { signal }).catch(failure));
+      const answer = await ahead.shift()!;
       signal?.throwIfAborted();
       this.#engine.ended.throwIfAborted();
       answers.push(answer);
-      onProgress?.({ done: answers.length, total: posts.length });
+      onProgress?.({ done: answers.length, total: all.length });
     }
     return answers;
   }

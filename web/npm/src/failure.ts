@@ -75,7 +75,7 @@ export function crash(said: string): ClassifierError {
     "internal",
     `The model's thread could not run: ${said || "its scripts could not be loaded"}.`,
     "Look into the browser's console and network panel. The package's files must be served from the page's own origin, " +
-      "`.wasm` as application/wasm; an isolated page needs its two headers with the scripts too, and a " +
-      "Content-Security-Policy must allow worker-src 'self' blob: and script-src 'self' blob: 'wasm-unsafe-eval'.",
+      "`.wasm` as application/wasm; an isolated page needs its two headers with the scripts too; and a " +
+      "Content-Security-Policy must allow script-src 'self' 'wasm-unsafe-eval' and worker-src 'self' blob:.",
   );
 }
