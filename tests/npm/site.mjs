@@ -12,6 +12,8 @@ const TSC = join(ROOT, "web/npm/node_modules/typescript/bin/tsc");
 
 /** The folder, made anew by each run of the test. */
 export const SITE = join(ROOT, "target/npm-site");
+/** The package as it lies there. */
+export const PACKAGE = join(SITE, "node_modules/lacuna-classifier");
 /** What every page of it classifies with, and what. */
 export const MOUNTS = { bundle: join(ROOT, "assets/demo-bundle"), samples: join(ROOT, "web/samples") };
 
