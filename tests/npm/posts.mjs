@@ -84,6 +84,24 @@ export function posts() {
     }
   });
 
+  test("the pixels of an ImageData arrive bit for bit, whether a canvas writes them or we do", async () => {
+    const own = await openPlain();
+    const seen = await own.page.evaluate(async () => {
+      const { png } = await import("./node_modules/lacuna-classifier/dist/png.js");
+      const c = await Classifier.load("bundle/");
+      const seen = [];
+      for (const opacity of [255, 254]) {
+        const image = new ImageData(61, 53);
+        for (let i = 0; i < image.data.length; i++) image.data[i] = i % 4 === 3 ? opacity : (i * 2654435761) >>> 22;
+        seen.push([await c.classify({ image }), await c.classify({ image: await png(image) })]);
+      }
+      return seen;
+    });
+    for (const [pixels, file] of seen) assert.deepEqual(pixels, file);
+    assert.notDeepEqual(seen[0][0], seen[1][0], "a difference of one is seen");
+    await own.context.close();
+  });
+
   test("no request after loading: the server hears nothing", async () => {
     const image = (await readFile(join(MOUNTS.samples, "car.png"))).toString("base64");
     built.requests.length = 0;

@@ -1,6 +1,6 @@
 // Owns the ways a picture comes in, and how each becomes the bytes of an image file.
 import { ClassifierError } from "./failure.js";
-import { drawn, dataOf } from "./pixels.js";
+import { dataOf, drawn, type Drawable } from "./pixels.js";
 
 /**
  * A picture. Files (PNG, JPEG, WebP, GIF) as Blob, bytes or address are sent as they are and decoded by the model's own
@@ -43,7 +43,7 @@ export async function encoded(source: ImageSource, signal?: AbortSignal): Promis
     case "HTMLCanvasElement":
     case "OffscreenCanvas":
     case "HTMLImageElement":
-      return read(await drawn(source as Parameters<typeof drawn>[0]));
+      return drawn(source as Drawable);
     default:
       throw new ClassifierError(
         "input",

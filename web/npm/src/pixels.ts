@@ -11,10 +11,30 @@ export type Drawable = ImageBitmap | HTMLCanvasElement | OffscreenCanvas | HTMLI
  *
  * @internal
  */
-export async function drawn(source: Drawable): Promise<Blob> {
+export function drawn(source: Drawable): Promise<Uint8Array<ArrayBuffer>> {
+  return readable(async () => file(draw("naturalWidth" in source ? await bitmapOf(source) : source)));
+}
+
+/**
+ * The pixels as a PNG file: in sRGB and bytes bit for bit, others converted. A canvas writes it fastest, but would round
+ * transparent ones.
+ *
+ * @internal
+ */
+export function dataOf(image: ImageData): Promise<Uint8Array<ArrayBuffer>> {
+  return readable(async () => {
+    const plain = (image.colorSpace ?? "srgb") === "srgb" && image.data instanceof Uint8ClampedArray;
+    if (plain && !opaque(image)) return png(image);
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    context(canvas, image.colorSpace).putImageData(image, 0, 0);
+    return file(plain ? canvas : draw(canvas));
+  });
+}
+
+/** Says of what goes wrong with pixels what can be done. */
+async function readable<T>(work: () => Promise<T>): Promise<T> {
   try {
-    const canvas = draw("naturalWidth" in source ? await bitmapOf(source) : source);
-    return await canvas.convertToBlob({ type: "image/png" });
+    return await work();
   } catch (error) {
     if (error instanceof ClassifierError) throw error;
     const foreign = error instanceof DOMException && error.name === "SecurityError";
@@ -28,17 +48,14 @@ export async function drawn(source: Drawable): Promise<Blob> {
   }
 }
 
-/**
- * The pixels as a PNG file. In sRGB and bytes they are written as they are, so that transparent ones lose nothing;
- * others are converted.
- *
- * @internal
- */
-export async function dataOf(image: ImageData): Promise<Uint8Array<ArrayBuffer>> {
-  if ((image.colorSpace ?? "srgb") === "srgb" && image.data instanceof Uint8ClampedArray) return png(image);
-  const canvas = new OffscreenCanvas(image.width, image.height);
-  context(canvas, image.colorSpace).putImageData(image, 0, 0);
-  return new Uint8Array(await (await drawn(canvas)).arrayBuffer());
+async function file(canvas: OffscreenCanvas): Promise<Uint8Array<ArrayBuffer>> {
+  const blob = await canvas.convertToBlob({ type: "image/png" });
+  return new Uint8Array(await blob.arrayBuffer());
+}
+
+function opaque({ data }: ImageData): boolean {
+  for (let i = 3; i < data.length; i += 4) if (data[i] !== 255) return false;
+  return true;
 }
 
 function draw(source: Exclude<Drawable, HTMLImageElement>): OffscreenCanvas {

@@ -8,6 +8,8 @@ const REMAINDERS = Uint32Array.from({ length: 256 }, (_, byte) => {
   return rest;
 });
 
+type Pieces = Iterable<Uint8Array<ArrayBuffer>> | AsyncIterable<Uint8Array<ArrayBuffer>>;
+
 /**
  * A file of 8 bits for each of red, green, blue and opacity. The pixels are copied before this returns.
  *
@@ -25,28 +27,35 @@ export async function png({ width, height, data }: Pick<ImageData, "width" | "he
   size.setUint8(9, 6); // red, green, blue, opacity
   const file = new Blob([
     new Uint8Array(SIGNATURE),
-    ...chunk("IHDR", new Uint8Array(size.buffer)),
-    ...chunk("IDAT", ...(await packed(rows))),
-    ...chunk("IEND"),
+    ...(await chunk("IHDR", [new Uint8Array(size.buffer)])),
+    ...(await chunk("IDAT", packed(rows))),
+    ...(await chunk("IEND", [])),
   ]);
   return new Uint8Array(await file.arrayBuffer());
 }
 
-/** The bytes in zlib's format, in pieces as they come, so that no large picture holds up the thread. */
-async function packed(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>[]> {
+/** The bytes in zlib's format, piece by piece. */
+async function* packed(bytes: Uint8Array<ArrayBuffer>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   const reader = new Blob([bytes]).stream().pipeThrough(new CompressionStream("deflate")).getReader();
-  const pieces = [];
-  for (let step = await reader.read(); !step.done; step = await reader.read()) pieces.push(step.value as Uint8Array<ArrayBuffer>);
-  return pieces;
+  for (let step = await reader.read(); !step.done; step = await reader.read()) yield step.value as Uint8Array<ArrayBuffer>;
 }
 
-/** Length, name, content and checksum. */
-function chunk(name: string, ...content: Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer>[] {
-  const parts = [Uint8Array.from(name, (letter) => letter.charCodeAt(0)), ...content];
-  const length = content.reduce((sum, piece) => sum + piece.length, 0);
-  let rest = -1;
-  for (const part of parts) for (const byte of part) rest = REMAINDERS[(rest ^ byte) & 0xff]! ^ (rest >>> 8);
+/** Length, name, content and checksum, which is computed as the pieces come: a large picture must not hold up the thread. */
+async function chunk(name: string, content: Pieces): Promise<Uint8Array<ArrayBuffer>[]> {
+  const parts = [Uint8Array.from(name, (letter) => letter.charCodeAt(0))];
+  let rest = checksum(parts[0]!, -1);
+  let length = 0;
+  for await (const piece of content) {
+    parts.push(piece);
+    rest = checksum(piece, rest);
+    length += piece.length;
+  }
   return [number(length), ...parts, number(~rest)];
+}
+
+function checksum(bytes: Uint8Array, rest: number): number {
+  for (let i = 0; i < bytes.length; i++) rest = REMAINDERS[(rest ^ bytes[i]!) & 0xff]! ^ (rest >>> 8);
+  return rest;
 }
 
 function number(value: number): Uint8Array<ArrayBuffer> {
