@@ -320,6 +320,23 @@ fn every_changed_or_missing_byte_is_an_error() {
     }
 }
 
+/// Whoever computes a file's SHA-256 elsewhere still has it compared with the manifest's.
+#[test]
+fn a_digest_of_other_bytes_is_refused() {
+    let files = Trained::dcp().encode(Dtype::F32);
+    let mut assembler = Assembler::new(Manifest::parse(&files[0].1).unwrap());
+    let digest = |bytes: &[u8]| -> [u8; 32] {
+        let digits = bundle::sha256(bytes);
+        let byte = |i: usize| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap();
+        std::array::from_fn(byte)
+    };
+    let (name, bytes) = &files[2];
+    let other = digest(&files[3].1);
+    let error = assembler.add_hashed(name, bytes, other).unwrap_err();
+    assert!(error.to_string().contains("is damaged"), "{error}");
+    assembler.add_hashed(name, bytes, digest(bytes)).unwrap();
+}
+
 #[test]
 fn mistakes_with_files_are_named() {
     let files = Trained::dcp().encode(Dtype::F32);

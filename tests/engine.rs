@@ -32,7 +32,7 @@ fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// The largest difference of features and scores between both, of one post of each case, relative to the largest entry.
+/// The largest difference of features, logits and contributions between both, of one post of each case, relative to the largest entry.
 fn difference(config: &ModelConfig, model: &Model, engine: &Engine) -> f32 {
     let mut worst = 0f32;
     for case in Case::ALL {
@@ -45,21 +45,26 @@ fn difference(config: &ModelConfig, model: &Model, engine: &Engine) -> f32 {
         });
         let text = text.as_ref().map(|(ids, end)| (ids.as_slice(), *end));
         let features = engine.features(case, pixels.as_deref(), text).unwrap();
-        let scores = engine.head().scores(&features).unwrap();
+        let answer = engine.answer(case, pixels.as_deref(), text).unwrap();
+        let logits = model.logits(&expected).unwrap();
+        let parts = model.head().contributions(&expected.features).unwrap();
+        let [image, text] = &features;
         let pairs = [
-            (expected.features.image.as_ref(), features.image.as_ref()),
-            (expected.features.text.as_ref(), features.text.as_ref()),
-            (Some(&expected.scores), Some(&scores)),
+            (expected.features.image.as_ref(), image.as_ref()),
+            (expected.features.text.as_ref(), text.as_ref()),
+            (Some(&logits), Some(&answer.logits)),
+            (parts[0].as_ref(), answer.parts[0].as_ref()),
+            (parts[1].as_ref(), answer.parts[1].as_ref()),
         ];
         for (expected, found) in pairs {
             let (Some(expected), Some(found)) = (expected, found) else {
                 assert!(expected.is_none() && found.is_none());
                 continue;
             };
-            let (expected, found) = (values(expected), values(found));
+            let expected = values(expected);
             assert_eq!(expected.len(), found.len());
             let largest = expected.iter().fold(1e-6f32, |top, x| top.max(x.abs()));
-            for (a, b) in expected.iter().zip(&found) {
+            for (a, b) in expected.iter().zip(found) {
                 worst = worst.max((a - b).abs() / largest);
             }
         }

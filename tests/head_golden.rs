@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use serde::Deserialize;
 use shared::config::{HeadConfig, Task};
 use shared::head::{self, Features, Head};
+use shared::infer::weights::Weights;
 use shared::model::CaseOutput;
 use shared::nn::{Tensors, var_builder};
 use shared::{Case, Modality};
@@ -217,7 +218,7 @@ fn folded_equals_trained() {
         // Twice, for a bundle may be made of a bundle's model.
         for _ in 0..2 {
             let vb = var_builder(&tensors, &Device::Cpu);
-            let folded = head::plan(&of.config)
+            let folded = head::tensors(&of.config)
                 .load(width, classes, true, vb.pp("head"))
                 .unwrap();
             assert_eq!(folded.evidence(), head.evidence());
@@ -232,6 +233,49 @@ fn folded_equals_trained() {
                 }
             }
             tensors = folded.fold().unwrap();
+        }
+    }
+}
+
+/// What inference computes without tensors: logits and contributions of every post, one at a time.
+#[test]
+fn the_folded_form_equals_trained() {
+    let golden = Golden::read();
+    let (width, classes) = golden.sizes();
+    for of in &golden.heads {
+        let head = golden.head(of);
+        let mut weights = Weights::from_tensors(&head.fold().unwrap()).unwrap();
+        let plan = head::plan(&of.config);
+        let folded = plan.folded(width, classes, &mut weights).unwrap();
+        assert_eq!(folded.evidence(), head.evidence());
+        assert!(weights.0.is_empty(), "{}: tensors are left", of.name);
+        for case in Case::ALL {
+            let features = golden.features(case);
+            let expected = answers(head.as_ref(), &features);
+            let row = |tensor: &Tensor, post: usize| -> Vec<f32> {
+                tensor.get(post).unwrap().to_vec1().unwrap()
+            };
+            for post in 0..expected["logits"].dim(0).unwrap() {
+                let own = Modality::ALL
+                    .map(|modality| features.get(modality).map(|tensor| row(tensor, post)));
+                let found = folded.answer(case, &own).unwrap();
+                let [image, text] = found.parts;
+                for (what, found) in [
+                    ("logits", Some(found.logits)),
+                    ("image", image),
+                    ("text", text),
+                ] {
+                    let name = format!("{}, {case}, {what}, post {post}", of.name);
+                    assert_eq!(found.is_some(), expected.contains_key(what), "{name}");
+                    if let Some(found) = found {
+                        let found = Tensor::new(found, &Device::Cpu).unwrap();
+                        let expected = expected[what].get(post).unwrap();
+                        check(&found, &expected, TOLERANCE, &name);
+                    }
+                }
+            }
+            let error = folded.answer(case, &[None, None]).unwrap_err();
+            assert!(error.to_string().contains("features"), "{error}");
         }
     }
 }

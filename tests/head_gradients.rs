@@ -116,7 +116,7 @@ fn every_tensor_of_every_head_agrees_with_finite_differences() {
             .iter()
             .map(|(name, tensor)| (name.clone(), tensor.to_dtype(DType::F64).unwrap()))
             .collect();
-        let parameters = head::plan(&config).parameters(WIDTH, CLASSES);
+        let parameters = head::tensors(&config).parameters(WIDTH, CLASSES);
         let constant: Vec<&String> = parameters
             .iter()
             .filter(|parameter| !parameter.trained)

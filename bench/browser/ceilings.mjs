@@ -33,6 +33,13 @@ const INSTRUCTIONS = {
     numbers: BYTES,
     step: (sum) => `(i32x4.relaxed_dot_i8x16_i7x16_add_s (local.get $x) (local.get $y) ${sum})`,
   },
+  "int8 relaxed pairs, widen": {
+    operations: 64,
+    numbers: BYTES,
+    step: (sum) => `(i32x4.add ${sum} (i32x4.extadd_pairwise_i16x8_s (i16x8.add
+      (i16x8.relaxed_dot_i8x16_i7x16_s ${sum} (local.get $y))
+      (i16x8.relaxed_dot_i8x16_i7x16_s ${sum} (local.get $x)))))`,
+  },
 };
 
 /** A module whose `run(n)` does `n` rounds of the instruction on each of so many independent sums. */

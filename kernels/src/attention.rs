@@ -5,7 +5,7 @@ use multiversion::multiversion;
 
 use crate::exp::exp;
 use crate::norm::sum;
-use crate::parallel;
+use crate::parallel::{self, Nanoseconds};
 use crate::product::{Output, Place, Rows, Store, sweep};
 use crate::tile::{FloatKernel, float_kernel};
 
@@ -83,7 +83,8 @@ impl Heads {
         let size: usize = sizes.iter().sum();
         scratch.0.resize(heads * size, 0.0);
         let output = Output::new(out, stride, queries.rows, heads * width);
-        parallel::for_each_chunk(&mut scratch.0, size, |head, scratch| {
+        let whole = Nanoseconds::of_products(2 * heads * width * queries.rows * keys);
+        parallel::for_each_chunk(&mut scratch.0, size, whole, |head, scratch| {
             let (key_panels, rest) = scratch.split_at_mut(sizes[0]);
             let (value_panels, weights) = rest.split_at_mut(sizes[1]);
             let at = head * width;

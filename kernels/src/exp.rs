@@ -6,7 +6,9 @@ pub fn exp(x: f32) -> f32 {
     // x = n ln 2 + r with |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds to the nearest integer and leaves n in the low
     // bits, from where a shift moves it into the exponent: no conversion that would keep the loop from being SIMD.
     const ROUND: f32 = 12_582_912.0;
-    let x = x.clamp(-87.0, 88.0);
+    // Not `clamp`, which WebAssembly has no single instruction for; what is no number stays so.
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = (x - n * 0.693_359_4) - n * -2.121_944_4e-4;

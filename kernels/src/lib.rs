@@ -5,6 +5,7 @@
 
 pub mod attention;
 mod buffer;
+pub mod choice;
 pub mod exp;
 pub mod gelu;
 pub mod norm;

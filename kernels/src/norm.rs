@@ -2,7 +2,7 @@
 
 use multiversion::multiversion;
 
-use crate::parallel;
+use crate::parallel::{self, Nanoseconds};
 
 /// Rows that go to a thread at a time.
 const SOME: usize = 16;
@@ -25,7 +25,8 @@ impl Norm {
     pub fn rows(&self, x: &[f32], out: &mut [f32]) {
         let width = self.weight.len();
         assert!(x.len() == out.len() && x.len().is_multiple_of(width));
-        parallel::for_each_chunk(out, SOME * width, |index, out| {
+        let whole = Nanoseconds(x.len());
+        parallel::for_each_chunk(out, SOME * width, whole, |index, out| {
             let x = &x[index * SOME * width..][..out.len()];
             for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
                 out.copy_from_slice(x);
@@ -41,7 +42,8 @@ impl Norm {
     pub fn in_place(&self, x: &mut [f32]) {
         let width = self.weight.len();
         assert!(x.len().is_multiple_of(width));
-        parallel::for_each_chunk(x, SOME * width, |_, x| {
+        let whole = Nanoseconds(x.len());
+        parallel::for_each_chunk(x, SOME * width, whole, |_, x| {
             for x in x.chunks_exact_mut(width) {
                 row(x, &self.weight, &self.bias, self.eps);
             }

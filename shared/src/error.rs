@@ -46,7 +46,13 @@ pub enum Error {
         message: String,
     },
 
-    /// The tensor library failed.
+    /// The tensor library failed. Its error is boxed, so that who computes without tensors links nothing of it.
     #[error(transparent)]
-    Candle(#[from] candle_core::Error),
+    Candle(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Candle(error.into())
+    }
 }

@@ -79,7 +79,7 @@ impl Model {
             config: config.clone(),
             clip: Clip::load(&config.clip, vb.clone())?,
             prompts: Box::new(FoldedPrompts::load(rows, &config.clip, &vb.pp("prompt"))?),
-            head: head::plan(&config.head).load(width, classes, true, vb.pp("head"))?,
+            head: head::tensors(&config.head).load(width, classes, true, vb.pp("head"))?,
         })
     }
 
@@ -322,8 +322,8 @@ pub fn trainable_shapes(
     norms_and_projection: bool,
 ) -> BTreeMap<String, Vec<usize>> {
     let (width, classes) = (config.clip.projection_dim, config.classes.len());
-    let prompts = prompt::plan(&config.prompt).parameters(&config.clip);
-    let head = head::plan(&config.head).parameters(width, classes);
+    let prompts = prompt::tensors(&config.prompt).parameters(&config.clip);
+    let head = head::tensors(&config.head).parameters(width, classes);
     let trained = prompts
         .into_iter()
         .chain(head)

@@ -10,7 +10,7 @@ use crate::config::{ModelConfig, Task};
 use crate::head::Evidence;
 
 pub use classifier::{Classifier, RawPost};
-pub use network::{Network, OnDevice, PreparedPost};
+pub use network::{Network, OnDevice, PostFeatures, PreparedPost};
 
 /// What is predicted for one post.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

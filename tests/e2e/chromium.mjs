@@ -1,4 +1,4 @@
-// Owns which browser opens the pages of the tests.
+// Owns the start of Chromium.
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 

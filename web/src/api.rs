@@ -1,10 +1,11 @@
 //! Owns the one surface of the classifier towards JavaScript. Its results are plain objects, equal to the JSON that the
 //! native program prints.
 
-use js_sys::{Function, Uint8Array};
+use js_sys::{Date, Function, Reflect, Uint8Array};
+use shared::bundle::Dtype;
 use shared::predict::Prediction;
-use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
 
 use crate::loader;
 use crate::protocol::{Code, Failure, Modality, Summary, to_js};
@@ -126,6 +127,9 @@ impl Classifier {
         progress: impl FnMut(u64, u64),
     ) -> Result<Self, Failure> {
         let (classifier, summary) = loader::load(url, threads, only, progress).await?;
+        if summary.dtype == Dtype::Int8 {
+            shared::infer::choose_kernel(clock());
+        }
         Ok(Self {
             classifier,
             summary,
@@ -145,6 +149,18 @@ impl Classifier {
         self.classifier
             .classify(image, text)
             .map_err(loader::failure)
+    }
+}
+
+/// The browser's clock in milliseconds, in a page, a worker or Node.
+fn clock() -> impl FnMut() -> f64 {
+    let of = |object: &JsValue, name: &str| Reflect::get(object, &name.into()).unwrap_or_default();
+    let performance = of(&js_sys::global(), "performance");
+    let now = of(&performance, "now").dyn_into::<Function>().ok();
+    move || {
+        let time = now.as_ref().and_then(|now| now.call0(&performance).ok());
+        time.and_then(|time| time.as_f64())
+            .unwrap_or_else(Date::now)
     }
 }
 

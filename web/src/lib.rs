@@ -7,6 +7,8 @@
 #[cfg(feature = "inference")]
 pub mod api;
 #[cfg(feature = "inference")]
+mod incoming;
+#[cfg(feature = "inference")]
 pub mod loader;
 #[cfg(feature = "inference")]
 pub mod pool;

@@ -1,13 +1,11 @@
-//! Owns the way of a bundle into the worker: manifest, then file after file, streamed, checked and dropped.
+//! Owns the way of a bundle into the worker: manifest, then file after file, checked and taken apart.
 
-use js_sys::{Function, Promise, Reflect, Uint8Array};
-use shared::bundle::{Assembler, MANIFEST, Manifest, limits};
+use js_sys::Uint8Array;
+use shared::bundle::{Assembler, Dtype, FileEntry, MANIFEST, Manifest, limits};
 use shared::predict::Classifier;
 use shared::{Error, Modality};
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{ReadableStreamDefaultReader, Response};
 
+use crate::incoming::{Incoming, Request};
 use crate::pool;
 use crate::protocol::{Code, Failure, Summary};
 
@@ -24,8 +22,9 @@ pub async fn load(
     mut progress: impl FnMut(u64, u64),
 ) -> Result<(Classifier, Summary), Failure> {
     let threads = pool::start(threads).await?;
-    let manifest = fetch(url, MANIFEST, None, |_| ()).await?;
-    let manifest = Manifest::parse(&manifest).map_err(failure)?;
+    let room = Uint8Array::new_with_length(limits::MANIFEST_BYTES as u32 + 1);
+    let manifest = Request::start(url, MANIFEST).receive(&room, |_| ()).await?;
+    let manifest = Manifest::parse(&manifest.to_vec()).map_err(failure)?;
     let modalities = only.map_or(Modality::ALL.to_vec(), |only| vec![only]);
     let about = manifest.clone();
     let mut assembler = Assembler::of_modalities(manifest, &modalities);
@@ -39,17 +38,56 @@ pub async fn load(
         artefact: pool::ARTEFACT,
         threads,
     };
-    let mut before = 0;
     progress(0, total);
-    for file in files {
-        let bytes = fetch(url, &file.name, Some(file.bytes), |loaded| {
-            progress(before + loaded, total)
-        })
-        .await?;
-        assembler.add(&file.name, &bytes).map_err(failure)?;
+    make_room(about.dtype, total)?;
+    let largest = files.iter().map(|file| file.bytes).max();
+    let mut incoming = Incoming::new(largest.unwrap_or_default())?;
+    let ask = |file: Option<&FileEntry>| file.map(|file| Request::start(url, &file.name));
+    let mut next = ask(files.first());
+    let (mut before, mut last) = (0, None);
+    for (place, file) in files.iter().enumerate() {
+        let Some(request) = std::mem::replace(&mut next, ask(files.get(place + 1))) else {
+            break;
+        };
+        let received = incoming
+            .receive(request, file.bytes, |loaded| {
+                progress(before + loaded, total)
+            })
+            .await?;
         before += file.bytes;
+        if let Some(last) = last.replace(received) {
+            incoming.deliver(last, &mut assembler).await?;
+        }
     }
+    if let Some(last) = last {
+        incoming.deliver(last, &mut assembler).await?;
+    }
+    // The weights are packed into the memory that this leaves.
+    drop(incoming);
     Ok((assembler.finish().map_err(failure)?, summary))
+}
+
+/// Asks for the memory that a model of so many bytes takes, and leaves it to the allocator: a device that has not so much
+/// says so before anything is fetched, and to grow once is quicker than a hundred times.
+fn make_room(dtype: Dtype, bytes: u64) -> Result<(), Failure> {
+    // In memory there are no halves.
+    let wanted = if dtype == Dtype::F16 {
+        2 * bytes
+    } else {
+        bytes
+    };
+    let mut room = Vec::<u8>::new();
+    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+    room.try_reserve_exact(wanted).map_err(|_| {
+        Failure::new(
+            Code::Memory,
+            format!("There is no memory left for a model of {wanted} bytes."),
+            "Close other tabs or use a bundle of smaller weights, then start the model again.",
+        )
+    })?;
+    // An allocation that nobody looks at would be optimised away.
+    std::hint::black_box(&room);
+    Ok(())
 }
 
 /// A model's error as a sentence with a way out.
@@ -73,81 +111,4 @@ pub fn failure(error: Error) -> Failure {
         ),
     };
     Failure::new(code, error.to_string(), hint)
-}
-
-/// Fetches one file. What is longer than `size` is cut off there, and the checksum will tell.
-async fn fetch(
-    folder: &str,
-    name: &str,
-    size: Option<u64>,
-    mut progress: impl FnMut(u64),
-) -> Result<Vec<u8>, Failure> {
-    let offline = |_| {
-        Failure::new(
-            Code::Network,
-            format!("bundle {name}: the connection was refused or broke off."),
-            "Check the connection and start the model again.",
-        )
-    };
-    let response = request(&format!("{folder}{name}")).await.map_err(offline)?;
-    if !response.ok() {
-        return Err(Failure::new(
-            Code::Status,
-            format!(
-                "bundle {name}: the server answers {} {}",
-                response.status(),
-                response.status_text()
-            )
-            .trim_end(),
-            "The folder of the model must lie beside the page, as `bundle/`; put it there and start the model again.",
-        ));
-    }
-    let most = size.unwrap_or(limits::MANIFEST_BYTES as u64) as usize;
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(size.map_or(0, |_| most))
-        .map_err(|_| {
-            Failure::new(
-                Code::Memory,
-                format!("bundle {name}: there is no memory left for its {most} bytes."),
-                "Close other tabs or use a bundle of smaller weights, then start the model again.",
-            )
-        })?;
-    let Some(body) = response.body() else {
-        return Ok(bytes);
-    };
-    let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
-    while let Some(chunk) = next(&reader).await.map_err(offline)? {
-        // One byte too many is kept, so that the size is seen to be wrong.
-        let room = most + 1 - bytes.len();
-        let taken = chunk.subarray(0, chunk.length().min(room as u32));
-        let start = bytes.len();
-        bytes.resize(start + taken.length() as usize, 0);
-        taken.copy_to(&mut bytes[start..]);
-        progress(bytes.len().min(most) as u64);
-        if bytes.len() > most {
-            let _ = JsFuture::from(reader.cancel().unchecked_into::<Promise>()).await;
-            break;
-        }
-    }
-    Ok(bytes)
-}
-
-/// `fetch`, in a worker, a window, or Node.
-async fn request(url: &str) -> Result<Response, JsValue> {
-    let global = js_sys::global();
-    let fetch: Function = Reflect::get(&global, &"fetch".into())?.dyn_into()?;
-    let promise: Promise = fetch.call1(&global, &url.into())?.unchecked_into();
-    JsFuture::from(promise).await?.dyn_into()
-}
-
-/// The stream's next bytes; nothing at its end.
-async fn next(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8Array>, JsValue> {
-    let step = JsFuture::from(reader.read().unchecked_into::<Promise>()).await?;
-    let done = Reflect::get(&step, &"done".into())?.is_truthy();
-    if done {
-        Ok(None)
-    } else {
-        Ok(Some(Reflect::get(&step, &"value".into())?.dyn_into()?))
-    }
 }

@@ -21,6 +21,10 @@ const THREADS_TARGET_DIR: &str = "target/wasm-threads";
 /// `f32x4.mul`: without it the compiler was told nothing of SIMD, and the page would be several times slower.
 const SIMD_MULTIPLY: [u8; 3] = [0xfd, 0xe6, 0x01];
 
+/// How functions of the tensor library are called where names are left in. Inference needs none of them, and they would
+/// make the worker a sixth larger; one careless reference brings them back.
+const TENSOR_LIBRARY: &[u8] = b"candle_core";
+
 /// Everything that the worker is made of.
 const INPUTS: [&str; 11] = [
     "Cargo.toml",
@@ -79,7 +83,7 @@ const THREAD_SYMBOLS: [&str; 5] = [
 /// and cannot get them, the one with threads is left out: the page then computes on one thread.
 ///
 /// # Errors
-/// If a tool is missing, a build fails, or a result has no SIMD.
+/// If a tool is missing, a build fails, or a result has no SIMD or a tensor library.
 pub(crate) fn build() -> Result<()> {
     let stamp = Stamp::of("workers", &INPUTS)?;
     let last = format!("{FOLDER}/threads_bg.wasm");
@@ -133,6 +137,10 @@ impl Artefact {
              --out-dir {FOLDER} --out-name {}",
             self.name
         );
+        let named = fs::read(&program).with_context(|| format!("cannot read {program:?}"))?;
+        if holds(&named, TENSOR_LIBRARY) {
+            bail!("the worker links the tensor library; what does inference use of it now?");
+        }
         call(
             command("wasm-bindgen", &bind)
                 .arg(program)
@@ -157,11 +165,11 @@ impl Artefact {
         flags
     }
 
-    /// Counts SIMD multiplications in the built WebAssembly.
+    /// Looks for SIMD multiplications in the built WebAssembly.
     fn check(&self, start: Instant) -> Result<()> {
         let path = format!("{FOLDER}/{}_bg.wasm", self.name);
         let code = fs::read(&path).with_context(|| format!("cannot read {path}"))?;
-        if !code.windows(3).any(|bytes| bytes == SIMD_MULTIPLY) {
+        if !holds(&code, &SIMD_MULTIPLY) {
             bail!("{path} uses no SIMD; does something outside set the build's target features?");
         }
         println!(
@@ -171,6 +179,10 @@ impl Artefact {
         );
         Ok(())
     }
+}
+
+fn holds(code: &[u8], wanted: &[u8]) -> bool {
+    code.windows(wanted.len()).any(|bytes| bytes == wanted)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use crate::artefacts;
 use crate::page::{self, COMMITTED_BUNDLE};
 use crate::step::{Steps, call, cargo, command};
+use crate::tools::Arm;
 use crate::{npm, tidy, tools};
 
 /// What may be left out.
@@ -78,6 +79,13 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
     steps.run("tests", || {
         call(&mut command("cargo", "test --workspace --locked"))
     })?;
+    match tools::arm() {
+        Some(arm) => steps.run("kernels on ARM, emulated", || arm_tests(arm))?,
+        None => steps.skip(
+            "kernels on ARM, emulated",
+            "for want of qemu-aarch64 and aarch64-linux-gnu-gcc (Debian: qemu-user, gcc-aarch64-linux-gnu)",
+        ),
+    }
     if options.skip_browser {
         steps.skip(
             "WebAssembly tests, page, browser tests",
@@ -97,24 +105,45 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
     steps.run("npm package", npm_package)
 }
 
-/// The tests of kernels and model compiled to WebAssembly with SIMD, run by Node through WASI.
-fn webassembly_tests() -> Result<()> {
-    let target = "wasm32-wasip1";
+/// The tests of kernels on an emulated processor.
+fn arm_tests(arm: Arm) -> Result<()> {
+    let target = "aarch64-unknown-linux-gnu";
     tools::rust_target(target)?;
-    let runner = std::env::current_dir()?.join("xtask/wasi.mjs");
+    let arguments = format!("test -p kernels --lib --locked --target {target}");
+    call(
+        command("cargo", &arguments)
+            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", arm.linker)
+            .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", arm.runner)
+            .env_remove("RUSTFLAGS"),
+    )
+}
+
+/// The tests of kernels and model compiled to WebAssembly with SIMD, run by Node through WASI; those of kernels also with
+/// relaxed SIMD, in Chromium, for Node may not have it.
+fn webassembly_tests() -> Result<()> {
+    tools::rust_target("wasm32-wasip1")?;
+    let node = "node --no-warnings xtask/wasi.mjs";
+    webassembly_test("-p kernels -p shared", "+simd128", node)?;
+    let chromium = "node xtask/chromium.mjs";
+    webassembly_test("-p kernels", "+simd128,+relaxed-simd", chromium)
+}
+
+/// The units of some packages as WebAssembly with these features, run by `runner`, a program of this project.
+fn webassembly_test(packages: &str, features: &str, runner: &str) -> Result<()> {
+    let root = std::env::current_dir()?;
+    // Tests run in their package's folder.
+    let runner = runner.replace("xtask/", &format!("{}/xtask/", root.display()));
     let mut test = cargo();
-    test.args([
-        "test", "-p", "kernels", "-p", "shared", "--lib", "--locked", "--target", target,
-    ])
-    .env(
-        "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
-        "-C target-feature=+simd128",
-    )
-    .env(
-        "CARGO_TARGET_WASM32_WASIP1_RUNNER",
-        format!("node --no-warnings {}", runner.display()),
-    )
-    .env_remove("RUSTFLAGS");
+    test.arg("test")
+        .args(packages.split_whitespace())
+        .args("--lib --locked --target wasm32-wasip1".split_whitespace())
+        .env(
+            "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
+            format!("-C target-feature={features}"),
+        )
+        .env("CARGO_TARGET_WASM32_WASIP1_RUNNER", runner)
+        .env("CHROMIUM", tools::chromium()?)
+        .env_remove("RUSTFLAGS");
     call(&mut wasm(test))
 }
 

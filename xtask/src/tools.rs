@@ -218,6 +218,24 @@ fn find_chromium() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// How programs for ARM's 64 bits are linked and run here.
+pub(crate) struct Arm {
+    pub(crate) linker: &'static str,
+    pub(crate) runner: &'static str,
+}
+
+/// Finds what emulates ARM, if it is there.
+pub(crate) fn arm() -> Option<Arm> {
+    let linker = "aarch64-linux-gnu-gcc";
+    let here = [linker, "qemu-aarch64"]
+        .iter()
+        .all(|program| output(&mut command(program, "--version")).is_ok());
+    here.then_some(Arm {
+        linker,
+        runner: "qemu-aarch64 -L /usr/aarch64-linux-gnu",
+    })
+}
+
 /// Makes sure that the browser tests' packages are installed.
 ///
 /// # Errors

@@ -1,8 +1,12 @@
 //! Owns products in bytes, with sums in i32 that are exact.
 //!
-//! Weights w are 7-bit integers times a scale of their output; inputs x are `(a - zero) * scale` with 8-bit integers a
-//! and a scale and a zero of their row. What kernels sum is `Σ a u` with `u = w + 64` in 0..=127, and
-//! `Σ (a - zero) w = Σ a u - 64 Σ a - zero Σ w`, where the last two sums are known beforehand: no integer is rounded.
+//! Weights w are 7-bit integers times a scale of their output; inputs x are 8-bit integers a times a scale of their row.
+//! What kernels sum is `Σ a u` with `u = w + 64` in 0..=127, and `Σ a w = Σ a u - 64 Σ a`, where the last sum is known
+//! beforehand: no integer is rounded.
+//!
+//! Kernels may sum the products of four inputs in 16 bits ([`MEETING`] says which) before they widen them. A row's scale
+//! is so large that these never overflow: `127 Σ |a|` fits. That costs a row whose large values crowd together up to one
+//! of its bits, and others nothing.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -12,8 +16,7 @@ use multiversion::multiversion;
 use super::Finish;
 use super::sweep::{Output, Place, Rows, Store, sweep};
 use crate::buffer::Buffer;
-use crate::gelu;
-use crate::parallel;
+use crate::parallel::{self, Nanoseconds};
 use crate::tile::{ByteKernel, byte_kernel};
 
 /// Weights are at most this, and at least one less than its negative: seven bits, which is what the relaxed product of
@@ -21,8 +24,12 @@ use crate::tile::{ByteKernel, byte_kernel};
 pub const LARGEST_WEIGHT: i8 = 63;
 /// Makes weights of seven bits unsigned.
 const OFFSET: i32 = 64;
-/// Inputs have this many steps.
-const STEPS: f32 = 255.0;
+/// The largest byte of an input, and least its negative.
+const LARGEST_INPUT: f32 = 127.0;
+/// Of each eight inputs, 0, 1, 4 and 5 meet in a lane of 16 bits, and so do 2, 3, 6 and 7.
+const MEETING: usize = 8;
+/// Their sizes are at most this together: 127 * 258 < 2^15, and rounding adds up to half to each of the four.
+const CROWD: f32 = 256.0;
 
 /// Rows of input in bytes.
 #[derive(Default)]
@@ -32,11 +39,10 @@ pub struct ByteRows {
     rows: Vec<ByteRow>,
 }
 
-/// What is known of one row: `x = (a - zero) * scale`.
+/// What is known of one row: `x = a * scale`.
 #[derive(Clone, Copy, Default)]
 struct ByteRow {
     scale: f32,
-    zero: i32,
     /// The sum of its bytes.
     sum: i32,
 }
@@ -61,7 +67,8 @@ impl ByteRows {
         // A task of some rows, so that handing them out costs little.
         let some = 16;
         let stride = self.stride;
-        parallel::for_each_chunk(&mut self.values, some * stride, |index, chunk| {
+        let whole = Nanoseconds(x.len());
+        parallel::for_each_chunk(&mut self.values, some * stride, whole, |index, chunk| {
             for (i, out) in chunk.chunks_exact_mut(stride).enumerate() {
                 let row = index * some + i;
                 let quantised = quantise(&x[row * width..][..width], out);
@@ -88,45 +95,32 @@ impl RowsOut {
     }
 }
 
-/// Spreads the range of a row, zero included, over all bytes. A row that holds what is no number becomes zero.
+/// Rounds a row to bytes. A row whose scale is no number becomes zero.
 #[multiversion(targets = "simd")]
 fn quantise(x: &[f32], out: &mut [i8]) -> ByteRow {
     // 1.5 * 2^23: added to a small number it leaves the nearest integer in the low bits, without a conversion that
     // would keep the loop from being SIMD.
     const ROUND: f32 = 12_582_912.0;
-    const LANES: usize = 16;
-    let (mut low, mut high) = ([0f32; LANES], [0f32; LANES]);
-    let chunks = x.chunks_exact(LANES);
-    for (i, &x) in chunks.remainder().iter().enumerate() {
-        (low[i], high[i]) = (
-            if x < low[i] { x } else { low[i] },
-            if x > high[i] { x } else { high[i] },
-        );
-    }
-    for chunk in chunks {
-        for ((low, high), &x) in low.iter_mut().zip(&mut high).zip(chunk) {
-            *low = if x < *low { x } else { *low };
-            *high = if x > *high { x } else { *high };
-        }
-    }
-    let low = low.into_iter().fold(0f32, f32::min);
-    let high = high.into_iter().fold(0f32, f32::max);
-    let scale = (high - low) / STEPS;
+    let scale = scale(x);
     let inverse = 1.0 / scale;
     if !inverse.is_finite() || !scale.is_finite() {
         out.fill(0);
         return ByteRow::default();
     }
-    let zero = (-128.0 - low * inverse).round_ties_even();
-    // x / scale + zero is in -128..=127 but for rounding; the clamp also catches what is no number.
-    let mut sums = [0i32; LANES];
-    let (mut values, mut bytes) = (x.chunks_exact(LANES), out.chunks_exact_mut(LANES));
+    // Values are in range but for rounding; the bounds also catch what is no number.
     let byte = |x: f32| {
-        let a = x * inverse + zero;
-        let a = if a > -128.0 { a } else { -128.0 };
-        let a = if a < 127.0 { a } else { 127.0 };
+        let a = x * inverse;
+        let a = if a > -LARGEST_INPUT {
+            a
+        } else {
+            -LARGEST_INPUT
+        };
+        let a = if a < LARGEST_INPUT { a } else { LARGEST_INPUT };
         ((a + ROUND).to_bits() as i32) - (ROUND.to_bits() as i32)
     };
+    const LANES: usize = 16;
+    let mut sums = [0i32; LANES];
+    let (mut values, mut bytes) = (x.chunks_exact(LANES), out.chunks_exact_mut(LANES));
     for (x, out) in (&mut values).zip(&mut bytes) {
         for ((sum, &x), out) in sums.iter_mut().zip(x).zip(out) {
             let a = byte(x);
@@ -143,11 +137,39 @@ fn quantise(x: &[f32], out: &mut [i8]) -> ByteRow {
     }
     // What pads a row to whole units counts for nothing.
     out[x.len()..].fill(0);
-    ByteRow {
-        scale,
-        zero: zero as i32,
-        sum,
-    }
+    ByteRow { scale, sum }
+}
+
+/// The least scale with which no byte is too large, and no four that meet are too large together.
+#[inline(always)]
+fn scale(x: &[f32]) -> f32 {
+    const LANES: usize = 2 * MEETING;
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    let (mut tops, mut crowds) = ([0f32; LANES], [0f32; 4]);
+    let mut look_at = |block: &[f32; LANES]| {
+        let sizes = block.map(f32::abs);
+        for (top, size) in tops.iter_mut().zip(sizes) {
+            *top = larger(size, *top);
+        }
+        // Values four places apart, of both halves; then neighbours.
+        let sums: [f32; 8] = std::array::from_fn(|i| {
+            let first = i + i / 4 * 4;
+            sizes[first] + sizes[first + 4]
+        });
+        let even = [sums[0], sums[2], sums[4], sums[6]];
+        let odd = [sums[1], sums[3], sums[5], sums[7]];
+        for (crowd, (a, b)) in crowds.iter_mut().zip(even.into_iter().zip(odd)) {
+            *crowd = larger(a + b, *crowd);
+        }
+    };
+    let (blocks, rest) = x.as_chunks();
+    blocks.iter().for_each(&mut look_at);
+    let mut last = [0.0; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    look_at(&last);
+    let top = tops.into_iter().fold(0f32, f32::max);
+    let crowd = crowds.into_iter().fold(0f32, f32::max);
+    (top / LARGEST_INPUT).max(crowd / CROWD)
 }
 
 /// Weights [outputs, inputs] in panels of the kernel's columns.
@@ -157,8 +179,6 @@ pub(super) struct BytePanels {
     values: Buffer<u8>,
     /// Of each output.
     scales: Vec<f32>,
-    /// The sum of each output's weights.
-    sums: Vec<i32>,
 }
 
 impl BytePanels {
@@ -174,16 +194,15 @@ impl BytePanels {
             inputs,
             values: Buffer::zeros(panels * kernel.columns * padded),
             scales: vec![0.0; outputs],
-            sums: vec![0; outputs],
         }
     }
 
     pub(super) fn kernel(&self) -> &'static str {
-        self.kernel.name
+        self.kernel.chosen().name
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.values.values().len() + 4 * (self.scales.len() + self.sums.len())
+        self.values.values().len() + 4 * self.scales.len()
     }
 
     /// Sets outputs from `first` on.
@@ -194,16 +213,14 @@ impl BytePanels {
         for (i, (row, scale)) in rows.chunks_exact(inputs).zip(scales).enumerate() {
             let output = first + i;
             let panel = &mut values[output / columns * columns * padded..][..columns * padded];
-            let mut sum = 0;
             for (line, part) in panel.chunks_exact_mut(columns * unit).zip(row.chunks(unit)) {
                 let to = &mut line[output % columns * unit..];
                 for (&value, to) in part.iter().zip(to) {
                     let value = value.clamp(-LARGEST_WEIGHT - 1, LARGEST_WEIGHT);
                     *to = (i32::from(value) + OFFSET) as u8;
-                    sum += i32::from(value);
                 }
             }
-            (self.scales[output], self.sums[output]) = (*scale, sum);
+            self.scales[output] = *scale;
         }
     }
 
@@ -226,12 +243,12 @@ impl BytePanels {
             range: range.clone(),
             rows: &x.rows,
             scales: &self.scales[range.clone()],
-            sums: &self.sums[range.clone()],
             bias,
             finish,
         };
-        let columns = self.kernel.columns;
-        let units = self.inputs.div_ceil(self.kernel.unit);
+        let kernel = self.kernel.chosen();
+        let columns = kernel.columns;
+        let units = self.inputs.div_ceil(kernel.unit);
         let wanted = range.start / columns..range.end.div_ceil(columns);
         let rows = Rows {
             data: &x.values,
@@ -239,7 +256,7 @@ impl BytePanels {
             rows: x.rows(),
         };
         sweep(
-            self.kernel,
+            kernel,
             rows,
             units,
             units,
@@ -257,7 +274,6 @@ struct Epilogue<'a> {
     range: Range<usize>,
     rows: &'a [ByteRow],
     scales: &'a [f32],
-    sums: &'a [i32],
     bias: &'a [f32],
     finish: Finish,
 }
@@ -267,45 +283,49 @@ impl Store<i32> for Epilogue<'_> {
         let from = at.column.max(self.range.start);
         let to = (at.column + columns).min(self.range.end);
         let wanted = from - self.range.start..to - self.range.start;
-        let outputs = Outputs {
-            scales: &self.scales[wanted.clone()],
-            sums: &self.sums[wanted.clone()],
-            bias: &self.bias[wanted.clone()],
-        };
+        let (scales, bias) = (&self.scales[wanted.clone()], &self.bias[wanted.clone()]);
         for (i, sums) in sums.chunks_exact(columns).enumerate() {
             let sums = &sums[from - at.column..to - at.column];
             // SAFETY: each panel has columns of its own, and each panel belongs to one thread.
             let out = unsafe { self.output.row(at.row + i, wanted.clone()) };
-            finish_row(out, sums, self.rows[at.row + i], outputs, self.finish);
+            finish_row(
+                out,
+                sums,
+                self.rows[at.row + i],
+                [scales, bias],
+                self.finish,
+            );
         }
     }
 }
 
-/// What is known of some outputs.
-#[derive(Clone, Copy)]
-struct Outputs<'a> {
-    scales: &'a [f32],
-    sums: &'a [i32],
-    bias: &'a [f32],
-}
-
 #[multiversion(targets = "simd")]
-fn finish_row(out: &mut [f32], sums: &[i32], row: ByteRow, of: Outputs<'_>, finish: Finish) {
+fn finish_row(
+    out: &mut [f32],
+    sums: &[i32],
+    row: ByteRow,
+    [scales, bias]: [&[f32]; 2],
+    finish: Finish,
+) {
     let known = OFFSET * row.sum;
-    let value = |sum: i32, weights: i32, scale: f32, bias: f32| {
-        (sum - known - row.zero * weights) as f32 * (row.scale * scale) + bias
-    };
-    let outputs = of.sums.iter().zip(of.scales).zip(of.bias);
-    let each = out.iter_mut().zip(sums).zip(outputs);
-    if finish == Finish::Add {
-        each.for_each(|((y, &sum), ((&w, &scale), &bias))| *y += value(sum, w, scale, bias));
-    } else {
-        each.for_each(|((y, &sum), ((&w, &scale), &bias))| *y = value(sum, w, scale, bias));
+    let value = |sum: i32, scale: f32, bias: f32| (sum - known) as f32 * (row.scale * scale) + bias;
+    // Whole columns of the narrowest panel at a time: short loops of an unknown length would not become SIMD code.
+    const LANES: usize = 8;
+    let (out, out_rest) = out.as_chunks_mut::<LANES>();
+    let (sums, sums_rest) = sums.as_chunks::<LANES>();
+    let (scales, scales_rest) = scales.as_chunks::<LANES>();
+    let (bias, bias_rest) = bias.as_chunks::<LANES>();
+    for (((out, sums), scales), bias) in out.iter_mut().zip(sums).zip(scales).zip(bias) {
+        let mut values: [f32; LANES] =
+            std::array::from_fn(|lane| value(sums[lane], scales[lane], bias[lane]));
+        finish.apply(&mut values, out);
+        *out = values;
     }
-    match finish {
-        Finish::Store | Finish::Add => {}
-        Finish::QuickGelu => gelu::quick_gelu(out),
-        Finish::Gelu => gelu::gelu(out),
+    let rest = out_rest.iter_mut().zip(sums_rest).zip(scales_rest);
+    for (((out, &sum), &scale), &bias) in rest.zip(bias_rest) {
+        let mut values = [value(sum, scale, bias)];
+        finish.apply(&mut values, &[*out]);
+        *out = values[0];
     }
 }
 

@@ -8,7 +8,6 @@ use multiversion::multiversion;
 use super::Finish;
 use super::sweep::{Output, Place, Rows, Store, sweep};
 use crate::buffer::Buffer;
-use crate::gelu;
 use crate::tile::{FloatKernel, float_kernel};
 
 /// A block of a panel takes at most this many bytes, so that it stays in the first cache.
@@ -137,17 +136,46 @@ fn finish_row(
     first: bool,
     last: bool,
 ) {
-    if first && finish != Finish::Add {
-        out.copy_from_slice(sums);
-    } else {
-        out.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum);
+    // Whole columns of the narrowest panel at a time: short loops of an unknown length would not become SIMD code.
+    const LANES: usize = 8;
+    let (out, out_rest) = out.as_chunks_mut::<LANES>();
+    let (sums, sums_rest) = sums.as_chunks::<LANES>();
+    let (bias, bias_rest) = bias.as_chunks::<LANES>();
+    for ((out, sums), bias) in out.iter_mut().zip(sums).zip(bias) {
+        finish_lanes(out, sums, bias, finish, first, last);
+    }
+    for ((out, &sum), &bias) in out_rest.iter_mut().zip(sums_rest).zip(bias_rest) {
+        finish_lanes(
+            std::array::from_mut(out),
+            &[sum],
+            &[bias],
+            finish,
+            first,
+            last,
+        );
+    }
+}
+
+#[inline(always)]
+fn finish_lanes<const N: usize>(
+    out: &mut [f32; N],
+    sums: &[f32; N],
+    bias: &[f32; N],
+    finish: Finish,
+    first: bool,
+    last: bool,
+) {
+    let mut values = *sums;
+    if !first {
+        values.iter_mut().zip(&*out).for_each(|(y, sum)| *y += sum);
+    } else if finish == Finish::Add {
+        finish.apply(&mut values, out);
     }
     if last {
-        out.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-        match finish {
-            Finish::Store | Finish::Add => {}
-            Finish::QuickGelu => gelu::quick_gelu(out),
-            Finish::Gelu => gelu::gelu(out),
+        values.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+        if finish != Finish::Add {
+            finish.apply(&mut values, out);
         }
     }
+    *out = values;
 }

@@ -10,6 +10,8 @@ pub(crate) use sweep::{Output, Place, Rows, Store, sweep};
 
 use byte::BytePanels;
 
+use crate::gelu;
+
 /// What happens to a product with its bias before it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
@@ -21,6 +23,19 @@ pub enum Finish {
     QuickGelu,
     /// The exact GELU.
     Gelu,
+}
+
+impl Finish {
+    /// Does it to some values of a product, to be stored where `before` was.
+    #[inline(always)]
+    fn apply<const N: usize>(self, values: &mut [f32; N], before: &[f32; N]) {
+        match self {
+            Self::Store => {}
+            Self::Add => values.iter_mut().zip(before).for_each(|(y, b)| *y += b),
+            Self::QuickGelu => gelu::quick_gelu(values),
+            Self::Gelu => gelu::gelu(values),
+        }
+    }
 }
 
 /// A matrix [outputs, inputs] with a bias, packed for this machine.

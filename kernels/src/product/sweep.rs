@@ -3,13 +3,11 @@
 
 use std::ops::Range;
 
-use crate::parallel;
+use crate::parallel::{self, Nanoseconds};
 use crate::tile::{Kernel, MOST_COLUMNS, MOST_ROWS, Tile};
 
 /// A group of panels that is gone through for each few rows of input: it stays in the first cache.
 const GROUP_BYTES: usize = 24 << 10;
-/// Products of fewer multiplications are not worth waking another thread.
-const WORTH_SHARING: usize = 1 << 18;
 
 /// Where a product goes: rows `stride` values apart, of which the first `columns` are written.
 #[derive(Clone, Copy)]
@@ -151,9 +149,13 @@ pub(crate) fn sweep<Input: Sync, Weight: Sync, Sum: Copy + Default>(
         }
     };
     let groups = wanted.len().div_ceil(group);
-    if shared && x.rows * panel_values * wanted.len() >= WORTH_SHARING {
-        parallel::for_each(groups, work);
+    let count = x.rows * panel_values * wanted.len();
+    let whole = if !shared {
+        Nanoseconds(0)
+    } else if size_of::<Weight>() == 1 {
+        Nanoseconds::of_byte_products(count)
     } else {
-        (0..groups).for_each(work);
-    }
+        Nanoseconds::of_products(count)
+    };
+    parallel::for_each(groups, whole, work);
 }

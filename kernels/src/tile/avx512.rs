@@ -14,6 +14,7 @@ pub(super) static FLOAT: FloatKernel = Kernel {
     columns: COLUMNS,
     unit: 1,
     tile: float,
+    rivals: &[],
 };
 
 pub(super) static BYTE: ByteKernel = Kernel {
@@ -22,6 +23,7 @@ pub(super) static BYTE: ByteKernel = Kernel {
     columns: COLUMNS,
     unit: 4,
     tile: byte,
+    rivals: &[],
 };
 
 pub(super) fn here() -> bool {

@@ -5,6 +5,8 @@
 
 use std::sync::OnceLock;
 
+use crate::choice;
+
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -51,12 +53,21 @@ pub(crate) struct Kernel<Input: 'static, Weight: 'static, Sum: 'static> {
     pub(crate) unit: usize,
     /// Computes a tile. The caller answers for the pointers and for the instruction set being there.
     pub(crate) tile: unsafe fn(Tile<Input, Weight, Sum>),
+    /// Compute the same of the same panels, and may be faster: `choice` finds out.
+    pub(crate) rivals: &'static [&'static Kernel<Input, Weight, Sum>],
+}
+
+impl<Input, Weight, Sum> Kernel<Input, Weight, Sum> {
+    /// This kernel, or the rival that was chosen.
+    pub(crate) fn chosen(&'static self) -> &'static Self {
+        self.rivals.get(choice::rival()).copied().unwrap_or(self)
+    }
 }
 
 /// Products of f32.
 pub(crate) type FloatKernel = Kernel<f32, f32, f32>;
-/// Products of signed inputs of 8 bits with weights of 7 bits, 0..=127, summed in i32 without rounding or overflow.
-/// Inputs are widened to i16 where there is no instruction for bytes.
+/// Products of signed inputs of 8 bits with weights of 7 bits, 0..=127, summed without rounding or overflow in i32. In
+/// i16 a kernel may sum two products of neighbours, or the four of inputs that [`crate::product`] keeps small together.
 pub(crate) type ByteKernel = Kernel<i8, u8, i32>;
 
 /// The f32 kernels that this machine has, the fastest first.
@@ -109,7 +120,10 @@ pub(crate) fn byte_kernels() -> Vec<&'static ByteKernel> {
         kernels.push(&neon::BYTE);
     }
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-    kernels.push(&wasm_relaxed::BYTE);
+    {
+        kernels.push(&wasm_relaxed::BYTE);
+        kernels.push(&wasm_relaxed::BYTE_PAIRS);
+    }
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     kernels.push(&wasm::BYTE);
     kernels.push(&portable::BYTE);

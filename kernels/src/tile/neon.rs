@@ -13,6 +13,7 @@ pub(super) static FLOAT: FloatKernel = Kernel {
     columns: COLUMNS,
     unit: 1,
     tile: float,
+    rivals: &[],
 };
 
 pub(super) static BYTE: ByteKernel = Kernel {
@@ -21,6 +22,7 @@ pub(super) static BYTE: ByteKernel = Kernel {
     columns: COLUMNS,
     unit: 4,
     tile: byte,
+    rivals: &[],
 };
 
 unsafe fn float(tile: Tile<f32, f32, f32>) {
@@ -60,24 +62,37 @@ unsafe fn byte(tile: Tile<i8, u8, i32>) {
     unsafe { by_rows!(tile, byte_rows: 1 2 3 4) }
 }
 
-/// Products in i16, which two of 127 * 128 each do not overflow, summed in pairs.
+/// Products in i16, of which two of 127 * 127 each do not overflow, for two units at a time, then summed in pairs.
 #[target_feature(enable = "neon")]
 unsafe fn byte_rows<const ROWS: usize>(tile: Tile<i8, u8, i32>) {
     let mut sums = [[vdupq_n_s32(0); 4]; ROWS];
-    let (mut input, mut panel) = (tile.input, tile.panel);
-    for _ in 0..tile.units {
-        // SAFETY: four values of each row and one line of the panel for each of `units`; the caller answers for these.
-        unsafe {
-            let weights = [0, 8, 16, 24].map(|at| vld1_s8(panel.add(at).cast()));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = input.add(row * tile.stride).cast::<i32>().read_unaligned();
-                let x = vreinterpret_s8_s32(vdup_n_s32(x));
-                for (sum, weights) in sums.iter_mut().zip(weights) {
-                    *sum = vpadalq_s16(*sum, vmull_s8(weights, x));
-                }
+    // SAFETY: four values of each row and one line of the panel for each of `units`; the caller answers for these.
+    let weights = |unit: usize| unsafe {
+        let line = tile.panel.add(unit * 4 * COLUMNS);
+        [0, 8, 16, 24].map(|at| vld1_s8(line.add(at).cast()))
+    };
+    // SAFETY: as above.
+    let inputs = |row: usize, unit: usize| unsafe {
+        let x = tile.input.add(row * tile.stride + 4 * unit);
+        vreinterpret_s8_s32(vdup_n_s32(x.cast::<i32>().read_unaligned()))
+    };
+    for unit in (0..tile.units / 2 * 2).step_by(2) {
+        let (first, second) = (weights(unit), weights(unit + 1));
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let (x, next) = (inputs(row, unit), inputs(row, unit + 1));
+            for ((sum, first), second) in sums.iter_mut().zip(first).zip(second) {
+                let products = vmlal_s8(vmull_s8(first, x), second, next);
+                *sum = vpadalq_s16(*sum, products);
             }
-            input = input.add(4);
-            panel = panel.add(4 * COLUMNS);
+        }
+    }
+    if tile.units % 2 == 1 {
+        let weights = weights(tile.units - 1);
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let x = inputs(row, tile.units - 1);
+            for (sum, weights) in sums.iter_mut().zip(weights) {
+                *sum = vpadalq_s16(*sum, vmull_s8(weights, x));
+            }
         }
     }
     for (row, sums) in sums.iter().enumerate() {

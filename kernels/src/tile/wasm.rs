@@ -13,6 +13,7 @@ pub(super) static FLOAT: FloatKernel = Kernel {
     columns: COLUMNS,
     unit: 1,
     tile: float,
+    rivals: &[],
 };
 
 pub(super) static BYTE: ByteKernel = Kernel {
@@ -21,6 +22,7 @@ pub(super) static BYTE: ByteKernel = Kernel {
     columns: COLUMNS,
     unit: 4,
     tile: byte,
+    rivals: &[],
 };
 
 unsafe fn float(tile: Tile<f32, f32, f32>) {

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use candle_core::Device;
+use sha2::{Digest, Sha256};
 
 use super::shard::Pieces;
-use super::{FileEntry, FileRole, MANIFEST, Manifest, error, sha256};
+use super::tokenizer::harmless;
+use super::{FileEntry, FileRole, MANIFEST, Manifest, error, hexadecimal};
 use crate::case::Modality;
 use crate::error::{Error, Result};
 use crate::infer::Engine;
@@ -70,6 +72,15 @@ impl Assembler {
     /// # Errors
     /// If the manifest lists no such file or it was given before, or its size, checksum or content is wrong.
     pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.add_hashed(name, bytes, Sha256::digest(bytes).into())
+    }
+
+    /// As [`Assembler::add`], for who has a quicker SHA-256: `digest` is that of `bytes`, as the caller computed it. It
+    /// is compared with the manifest's here.
+    ///
+    /// # Errors
+    /// As [`Assembler::add`].
+    pub fn add_hashed(&mut self, name: &str, bytes: &[u8], digest: [u8; 32]) -> Result<()> {
         let Some(entry) = self.awaited.get(name) else {
             return Err(error(
                 name,
@@ -85,7 +96,7 @@ impl Assembler {
                 ),
             ));
         }
-        if sha256(bytes) != entry.sha256 {
+        if hexadecimal(&digest) != entry.sha256 {
             return Err(error(
                 name,
                 "is damaged: its checksum is not the manifest's; get it again",
@@ -99,7 +110,10 @@ impl Assembler {
                     .clip
                     .text_config
                     .max_position_embeddings;
-                self.tokenizer = Some(TextTokenizer::from_json(harmless(name, bytes)?, context)?);
+                self.tokenizer = Some(TextTokenizer::from_json(
+                    harmless(name, bytes.to_vec())?,
+                    context,
+                )?);
             }
             FileRole::ImageTower | FileRole::TextTower | FileRole::PromptsAndHead => {
                 self.pieces.read(name, bytes)?;
@@ -145,32 +159,6 @@ impl Assembler {
             Some(tokenizer) => Ok((self.manifest, self.modalities, self.pieces, tokenizer)),
             None => Err(error(MANIFEST, "lists no tokenizer")),
         }
-    }
-}
-
-/// A tokenizer.json that the library can be given: it takes some malformed parts for impossible and panics on them, so
-/// they are refused here. The way back from tokens to text is left out, as nothing needs it.
-fn harmless(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
-    let malformed = |e: serde_json::Error| error(name, format!("is no tokenizer.json ({e})"));
-    let mut json: serde_json::Value = serde_json::from_slice(bytes).map_err(malformed)?;
-    if let Some(parts) = json.as_object_mut() {
-        parts.insert("decoder".into(), serde_json::Value::Null);
-    }
-    if mentions(&json["normalizer"], "Precompiled") {
-        return Err(error(
-            name,
-            "has a precompiled normalizer, which no CLIP has",
-        ));
-    }
-    serde_json::to_vec(&json).map_err(malformed)
-}
-
-fn mentions(json: &serde_json::Value, word: &str) -> bool {
-    match json {
-        serde_json::Value::String(text) => text == word,
-        serde_json::Value::Array(items) => items.iter().any(|item| mentions(item, word)),
-        serde_json::Value::Object(fields) => fields.values().any(|item| mentions(item, word)),
-        _ => false,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod manifest;
 pub mod quantize;
 mod shard;
+mod tokenizer;
 
 pub use assemble::{Assembler, read};
 pub use encode::{Contents, encode};
@@ -29,10 +30,11 @@ pub const CARD: &str = "README.md";
 
 /// The SHA-256 of bytes as 64 lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn error(file: &str, message: impl Into<String>) -> Error {

@@ -5,7 +5,7 @@
 
 use kernels::product::LARGEST_WEIGHT;
 
-use crate::infer::weights::{Values, Weight, Weights};
+use crate::infer::weights::{Values, Weights};
 
 /// The largest byte of a token embedding.
 const LARGEST_EMBEDDING: i8 = 127;
@@ -16,8 +16,14 @@ const CLIPS: [f32; 9] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.76, 0.72, 0.68];
 /// Replaces the matrices of the towers by bytes.
 pub fn quantize(weights: &mut Weights) {
     for (name, weight) in &mut weights.0 {
-        if let (Some(largest), Values::Float(values)) = (largest(name), &weight.values) {
-            weight.values = rows(weight, values, largest);
+        let Some(largest) = largest(name) else {
+            continue;
+        };
+        let width = weight.width();
+        for part in &mut weight.parts {
+            if let Values::Float(values) = part {
+                *part = rows(values, width, largest);
+            }
         }
     }
 }
@@ -52,8 +58,7 @@ pub fn largest(name: &str) -> Option<i8> {
     }
 }
 
-fn rows(weight: &Weight, values: &[f32], largest: i8) -> Values {
-    let width = values.len() / weight.rows().max(1);
+fn rows(values: &[f32], width: usize, largest: i8) -> Values {
     let (mut bytes, mut scales) = (Vec::with_capacity(values.len()), Vec::new());
     for row in values.chunks_exact(width.max(1)) {
         let scale = scale(row, largest);
@@ -109,19 +114,18 @@ mod tests {
         ]);
         let original = Weights::from_tensors(&tensors).unwrap();
         let mut weights = original.clone();
-        let Values::Float(values) = &mut weights.0.get_mut(name).unwrap().values else {
+        let Values::Float(values) = &mut weights.0.get_mut(name).unwrap().parts[0] else {
             panic!("not quantised yet");
         };
         values[..96].fill(0.0);
         values[96..192].fill(1e-42);
-        let before = weights.0[name].floats();
+        let before = weights.0[name].clone().into_floats();
         quantize(&mut weights);
-        assert_eq!(
-            weights.0[&name.replace("weight", "bias")],
-            original.0[&name.replace("weight", "bias")]
-        );
-        let after = weights.0[name].floats();
-        let Values::Byte { bytes, scales } = &weights.0[name].values else {
+        let [bias, expected] = [&weights, &original]
+            .map(|of| of.0[&name.replace("weight", "bias")].clone().into_floats());
+        assert_eq!(bias, expected);
+        let after = weights.0[name].clone().into_floats();
+        let Values::Byte { bytes, scales } = &weights.0[name].parts[0] else {
             panic!("still floats");
         };
         assert_eq!(scales[..2], [0.0, 0.0]);

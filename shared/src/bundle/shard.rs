@@ -96,12 +96,12 @@ fn pieces(
         bytes,
     };
     let rows = weight.rows();
-    let width = weight.shape.iter().skip(1).product::<usize>();
+    let width = weight.width();
     let half = dtype == Dtype::F16 && weight.shape.len() >= 2;
-    let row_bytes = match &weight.values {
-        Values::Float(_) if half => 2 * width,
-        Values::Float(_) => 4 * width,
-        Values::Byte { .. } => width + 4,
+    let row_bytes = match (weight.is_byte(), half) {
+        (true, _) => width + 4,
+        (false, true) => 2 * width,
+        (false, false) => 4 * width,
     } as u64;
     let step = match budget / row_bytes.max(1) {
         0 => {
@@ -112,12 +112,12 @@ fn pieces(
                 ),
             });
         }
-        step => step.min(rows as u64) as usize,
+        step => step.min(rows as u64).max(1) as usize,
     };
-    let cut = |start: usize| {
-        let end = (start + step).min(rows);
-        let at = if step < rows {
-            format!("@{start}")
+    let cut = |values: &Values, first: usize, start: usize| {
+        let end = (start + step).min(values.rows(width));
+        let at = if end - start < rows {
+            format!("@{}", first + start)
         } else {
             String::new()
         };
@@ -127,7 +127,7 @@ fn pieces(
         }
         let place = start * width..end * width;
         let floats = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        match &weight.values {
+        match values {
             Values::Float(values) => {
                 let values = &values[place];
                 let raw = if half {
@@ -154,7 +154,18 @@ fn pieces(
             }
         }
     };
-    Ok((0..rows).step_by(step.max(1)).map(cut).collect())
+    let mut pieces = Vec::new();
+    let mut first = 0;
+    for values in &weight.parts {
+        let rows = values.rows(width);
+        pieces.extend(
+            (0..rows)
+                .step_by(step)
+                .map(|start| cut(values, first, start)),
+        );
+        first += rows;
+    }
+    Ok(pieces)
 }
 
 /// What the scales of a tensor's rows are called, after its name.
@@ -211,8 +222,8 @@ impl Pieces {
             let scale = tensors.tensor(&name.replacen(whole, &format!("{whole}{SCALE}"), 1));
             let values = values(whole, &view, scale.ok())
                 .map_err(|message| error(file, format!("tensor {name} {message}")))?;
-            let shape = view.shape().to_vec();
-            found.push((whole.to_string(), start, Weight { shape, values }));
+            let weight = Weight::new(view.shape().to_vec(), values);
+            found.push((whole.to_string(), start, weight));
         }
         for (name, start, weight) in found {
             self.0.entry(name).or_default().insert(start, weight);
@@ -239,7 +250,7 @@ impl Pieces {
                     all = Some(piece);
                     continue;
                 };
-                if !weight.append(&piece) {
+                if !weight.append(piece) {
                     return Err(Error::Tensor {
                         name,
                         message: format!("its rows from {rows} on are of another kind"),
@@ -290,11 +301,14 @@ fn values(
                 return Err(format!("has a row with the scale {wrong}"));
             }
             let bytes: Vec<i8> = view.data().iter().map(|&byte| byte as i8).collect();
-            let most = i16::from(largest) + 1;
-            match bytes.iter().find(|&&b| i16::from(b).abs() > most) {
-                Some(wrong) => Err(format!("holds {wrong}; expected at most {largest}")),
-                None => Ok(Values::Byte { bytes, scales }),
+            // The largest of all is found by SIMD; the first that is too large would not be.
+            let most = largest.unsigned_abs() + 1;
+            if bytes.iter().map(|byte| byte.unsigned_abs()).max() > Some(most) {
+                let wrong = bytes.iter().find(|byte| byte.unsigned_abs() > most);
+                let wrong = wrong.copied().unwrap_or_default();
+                return Err(format!("holds {wrong}; expected at most {largest}"));
             }
+            Ok(Values::Byte { bytes, scales })
         }
         other => Err(format!("is {other:?}; expected F32, F16 or I8")),
     }
@@ -318,6 +332,18 @@ mod tests {
     use super::*;
     use crate::nn::Tensors;
     use crate::rng::{normal, stream};
+
+    /// Of the same names, shapes and values, in whatever parts.
+    fn same(found: &Weights, expected: &Weights) {
+        assert!(found.0.keys().eq(expected.0.keys()));
+        for (name, expected) in &expected.0 {
+            let found = &found.0[name];
+            assert_eq!(found.shape, expected.shape, "{name}");
+            assert_eq!(found.is_byte(), expected.is_byte(), "{name}");
+            let [found, expected] = [found, expected].map(|of| of.clone().into_floats());
+            assert_eq!(found, expected, "{name}");
+        }
+    }
 
     #[test]
     fn large_tensors_are_cut_and_joined() {
@@ -355,12 +381,40 @@ mod tests {
                     .contains("earlier file")
             );
         }
-        assert_eq!(pieces.join().unwrap(), weights);
+        same(&pieces.join().unwrap(), &weights);
 
         let mut pieces = Pieces::default();
         pieces.read("x", &files[1].1).unwrap();
         assert!(pieces.join().unwrap_err().to_string().contains("missing"));
         assert!(encode_within("part", &weights, Dtype::F32, 8).is_err());
+    }
+
+    /// A copy of the largest tensor would be a good part of the memory that loading takes.
+    #[test]
+    fn pieces_are_not_copied_to_be_joined() {
+        let name = "text_model.embeddings.token_embedding.weight";
+        let matrix = normal(&mut stream(7, "shard"), &[12, 4], 1.0, &Device::Cpu).unwrap();
+        let weights = Weights::from_tensors(&Tensors::from([(name.into(), matrix)])).unwrap();
+        let address = |values: &Values| match values {
+            Values::Float(values) => values.as_ptr(),
+            Values::Byte { .. } => panic!("floats became bytes"),
+        };
+        let mut pieces = Pieces::default();
+        for (name, bytes) in encode_within("part", &weights, Dtype::F32, 64).unwrap() {
+            pieces.read(&name, &bytes).unwrap();
+        }
+        let read = pieces.0[name].values();
+        let before: Vec<_> = read.map(|piece| address(&piece.parts[0])).collect();
+        assert_eq!(before.len(), 3);
+        let joined = pieces.join().unwrap();
+        let after: Vec<_> = joined.0[name].parts.iter().map(address).collect();
+        assert_eq!(before, after);
+        let mut sum = [1.0; 4];
+        joined.0[name].add_row(7, &mut sum);
+        let whole = weights.0[name].clone().into_floats();
+        for (sum, x) in sum.iter().zip(&whole[28..32]) {
+            assert_eq!(*sum, 1.0 + x);
+        }
     }
 
     #[test]
@@ -381,8 +435,8 @@ mod tests {
             pieces.read(&name, &bytes).unwrap();
         }
         let joined = pieces.join().unwrap();
-        assert_eq!(joined.0["v"].floats(), [1.0, 1.0 + 1e-5]);
-        assert_eq!(joined.0["m"].floats(), [1.0, 1.0]);
+        assert_eq!(joined.0["v"].clone().into_floats(), [1.0, 1.0 + 1e-5]);
+        assert_eq!(joined.0["m"].clone().into_floats(), [1.0, 1.0]);
     }
 
     #[test]
@@ -398,7 +452,7 @@ mod tests {
             for (name, bytes) in files.iter().rev() {
                 pieces.read(name, bytes).unwrap();
             }
-            assert_eq!(pieces.join().unwrap(), weights);
+            same(&pieces.join().unwrap(), &weights);
         }
     }
 

@@ -7,10 +7,14 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 use super::features::{half, sum};
-use super::{Evidence, Features, Head, HeadPlan, Part, ScoreKind, WEIGHT_STD};
+use super::{
+    Evidence, Features, FoldedHead, Head, HeadPlan, HeadTensors, Part, ScoreKind, WEIGHT_STD,
+    folded,
+};
 use crate::case::{Case, Modality};
 use crate::config::DeptConfig;
 use crate::error::{Error, Result};
+use crate::infer::weights::Weights;
 use crate::nn::{Tensors, tensor};
 use crate::parameter::{Init, Parameter};
 
@@ -25,6 +29,14 @@ impl HeadPlan for DeptConfig {
         )))
     }
 
+    fn folded(&self, width: usize, classes: usize, weights: &mut Weights) -> Result<FoldedHead> {
+        let weight = folded::halves(weights, WEIGHT, [classes, width])?;
+        let [a, b, c] = Case::ALL.map(|case| weights.floats(&bias(case), &[classes]));
+        Ok(FoldedHead::linear(&weight, [a?, b?, c?]))
+    }
+}
+
+impl HeadTensors for DeptConfig {
     fn parameters(&self, width: usize, classes: usize) -> Vec<Parameter> {
         let layer = |name: &str| {
             [
@@ -157,10 +169,7 @@ impl Head for Dept {
     fn fold(&self) -> Result<Tensors> {
         let mut tensors = Tensors::from([(WEIGHT.into(), self.weight()?.detach())]);
         for case in Case::ALL {
-            tensors.insert(
-                format!("head.bias.{}", case.name()),
-                self.bias(case)?.detach(),
-            );
+            tensors.insert(bias(case), self.bias(case)?.detach());
         }
         Ok(tensors)
     }
@@ -181,6 +190,11 @@ impl Head for Dept {
 
 /// The folded weight's name.
 const WEIGHT: &str = "head.weight";
+
+/// A folded bias's name.
+fn bias(case: Case) -> String {
+    format!("head.bias.{}", case.name())
+}
 
 /// The head as it is exported: one linear layer, with a bias per case, because a missing side is not shifted.
 #[derive(Clone, Debug)]
@@ -221,10 +235,9 @@ impl Head for FoldedDept {
     }
 
     fn fold(&self) -> Result<Tensors> {
-        let biases = Case::ALL.into_iter().map(|case| {
-            let bias = self.bias[case.index()].detach();
-            (format!("head.bias.{}", case.name()), bias)
-        });
+        let biases = Case::ALL
+            .into_iter()
+            .map(|case| (bias(case), self.bias[case.index()].detach()));
         Ok(biases
             .chain([(WEIGHT.to_string(), self.weight.detach())])
             .collect())

@@ -7,13 +7,17 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 use super::features::sum;
+use super::folded::Length;
 use super::joint::JointPrototypes;
 use super::means::Measure;
-use super::prototype::{ActivePrototypes, SETS, active, check_scale, cosines, unit};
-use super::{Evidence, Features, Head, HeadPlan, Part, ScoreKind};
+use super::prototype::{
+    ActivePrototypes, SETS, active, check_scale, cosines, folded_sets, mean_scale, unit,
+};
+use super::{Evidence, Features, FoldedHead, Head, HeadPlan, HeadTensors, Part, ScoreKind};
 use crate::case::Case;
 use crate::config::DplConfig;
 use crate::error::Result;
+use crate::infer::weights::Weights;
 use crate::nn::{Tensors, tensor};
 use crate::parameter::{Init, Parameter};
 
@@ -22,6 +26,24 @@ impl HeadPlan for DplConfig {
         check_scale("dpl", self.scale)
     }
 
+    fn folded(&self, width: usize, classes: usize, weights: &mut Weights) -> Result<FoldedHead> {
+        if !self.decomposed {
+            return JointPrototypes::folded(self.scale, width, classes, weights);
+        }
+        let mut cases = folded_sets(weights, [classes, width], [1.0; 4])?;
+        for (case, of) in Case::ALL.into_iter().zip(&mut cases) {
+            of.factor = mean_scale(self.scale, case) as f32;
+        }
+        Ok(FoldedHead {
+            evidence: Evidence::Cosine,
+            length: Length::Own,
+            centre: [None, None],
+            cases,
+        })
+    }
+}
+
+impl HeadTensors for DplConfig {
     fn parameters(&self, width: usize, classes: usize) -> Vec<Parameter> {
         if !self.decomposed {
             return JointPrototypes::parameters(width, classes);

@@ -177,11 +177,7 @@ impl Head for DplPlus {
     }
 
     fn evidence(&self) -> Evidence {
-        if self.config.learn_scale {
-            Evidence::Logit
-        } else {
-            Evidence::Cosine
-        }
+        self.config.evidence()
     }
 
     fn parts(&self, _: &Features, scores: &Tensor) -> Result<Vec<Part>> {
@@ -216,7 +212,7 @@ impl Head for DplPlus {
 mod tests {
     use candle_core::Device;
 
-    use super::super::HeadPlan;
+    use super::super::HeadTensors;
     use super::*;
     use crate::config::DplConfig;
     use crate::nn::var_builder;
@@ -237,7 +233,7 @@ mod tests {
         }
     }
 
-    fn load(plan: &dyn HeadPlan, tensors: &Tensors) -> Box<dyn Head> {
+    fn load(plan: &dyn HeadTensors, tensors: &Tensors) -> Box<dyn Head> {
         let vb = var_builder(tensors, &Device::Cpu);
         plan.load(D, K, false, vb.pp("head")).unwrap()
     }

@@ -7,11 +7,13 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 use super::features::sum;
+use super::folded::{FoldedCase, Length, Summand, halves};
 use super::means::Measure;
 use super::prototype::{ActivePrototypes, squared_length, unit};
-use super::{Evidence, Features, Head, Part, ScoreKind};
-use crate::case::Case;
+use super::{Evidence, Features, FoldedHead, Head, Part, ScoreKind};
+use crate::case::{Case, Modality};
 use crate::error::{Error, Result};
+use crate::infer::weights::Weights;
 use crate::nn::{Tensors, tensor};
 use crate::parameter::{Init, Parameter};
 
@@ -41,6 +43,30 @@ impl JointPrototypes {
     pub(super) fn measured() -> Vec<(String, Measure)> {
         let measured = |case| (name(case), Measure::JointPrototypes(case));
         Case::ALL.into_iter().map(measured).collect()
+    }
+
+    /// The form that inference computes; see [`super::HeadPlan::folded`].
+    pub(super) fn folded(
+        scale: [f64; 3],
+        width: usize,
+        classes: usize,
+        weights: &mut Weights,
+    ) -> Result<FoldedHead> {
+        let mut cases: [FoldedCase; 3] = Default::default();
+        for (case, of) in Case::ALL.into_iter().zip(&mut cases) {
+            let both = halves(weights, &name(case), [classes, width])?;
+            for (modality, weight) in Modality::ALL.into_iter().zip(both) {
+                of.summands[modality as usize] =
+                    case.has(modality).then_some(Summand { weight, gain: 1.0 });
+            }
+            of.factor = scale[case.index()] as f32;
+        }
+        Ok(FoldedHead {
+            evidence: Evidence::Cosine,
+            length: Length::Both,
+            centre: [None, None],
+            cases,
+        })
     }
 
     /// Reads the tensors; `vb` stands at `head`.

@@ -7,9 +7,10 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 use super::features::sum;
-use super::{Evidence, Features, Head, HeadPlan, WEIGHT_STD};
+use super::{Evidence, Features, FoldedHead, Head, HeadPlan, HeadTensors, WEIGHT_STD, folded};
 use crate::case::Case;
 use crate::error::Result;
+use crate::infer::weights::Weights;
 use crate::nn::{Tensors, tensor};
 use crate::parameter::{Init, Parameter};
 
@@ -22,6 +23,14 @@ impl HeadPlan for LinearSettings {
         Ok(())
     }
 
+    fn folded(&self, width: usize, classes: usize, weights: &mut Weights) -> Result<FoldedHead> {
+        let weight = folded::halves(weights, "head.weight", [classes, width])?;
+        let bias = weights.floats("head.bias", &[classes])?;
+        Ok(FoldedHead::linear(&weight, Case::ALL.map(|_| bias.clone())))
+    }
+}
+
+impl HeadTensors for LinearSettings {
     fn parameters(&self, width: usize, classes: usize) -> Vec<Parameter> {
         vec![
             Parameter::new(

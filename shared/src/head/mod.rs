@@ -1,11 +1,13 @@
-//! Owns the output heads: one file a head, met by the model at the traits [`Head`] and [`HeadPlan`].
+//! Owns the output heads: one file a head, met by the model at the trait [`Head`] and by inference in one folded form.
 //!
-//! A new head is one new file that implements both, and one line in [`plan`].
+//! Settings have two traits, so that inference links no tensor library: [`HeadPlan`] is what it needs, [`HeadTensors`]
+//! what training needs. A new head is one new file that implements all three, and one line in the table.
 
 pub mod dept;
 pub mod dpl;
 pub mod dpl_plus;
 pub mod features;
+pub mod folded;
 pub mod joint;
 pub mod linear;
 pub mod means;
@@ -19,10 +21,12 @@ use serde::{Deserialize, Serialize};
 use crate::case::Case;
 use crate::config::HeadConfig;
 use crate::error::Result;
+use crate::infer::weights::Weights;
 use crate::nn::Tensors;
 use crate::parameter::{Parameter, draw};
 use crate::rng::Rng;
 pub use features::Features;
+pub use folded::FoldedHead;
 use means::Measure;
 pub use part::{Part, ScoreKind};
 use prototype::ActivePrototypes;
@@ -38,6 +42,15 @@ pub enum Evidence {
     Cosine,
     /// The modality's summand of the logit, the bias left out.
     Logit,
+}
+
+/// What a head says of one post.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// What softmax or sigmoid act on, `[K]`.
+    pub logits: Vec<f32>,
+    /// What the image and the text say for each class, `[K]`; absent for a missing modality.
+    pub parts: [Option<Vec<f32>>; 2],
 }
 
 /// A head with its tensors loaded.
@@ -88,7 +101,7 @@ pub trait Head: Send + Sync {
     }
 }
 
-/// What the settings of a head say without any tensor. D is the width of the joint space, K the number of classes.
+/// What the settings of a head say to inference. D is the width of the joint space, K the number of classes.
 pub trait HeadPlan {
     /// Says which setting is impossible, if one is.
     ///
@@ -96,6 +109,16 @@ pub trait HeadPlan {
     /// If a setting makes no head.
     fn check(&self) -> Result<()>;
 
+    /// Takes out the tensors that come from [`Head::fold`], and makes the form of them that inference computes.
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape.
+    fn folded(&self, width: usize, classes: usize, weights: &mut Weights) -> Result<FoldedHead>;
+}
+
+/// Which tensors a head is trained as, and how they are read. Apart from [`HeadPlan`], so that inference links nothing
+/// of it.
+pub trait HeadTensors {
     /// The head's tensors under `head.`, in the order in which they are drawn.
     fn parameters(&self, width: usize, classes: usize) -> Vec<Parameter>;
 
@@ -117,14 +140,26 @@ pub trait HeadPlan {
     ) -> Result<Box<dyn Head>>;
 }
 
-/// The table of heads.
+/// The table of heads, as a reference to any of their traits.
+macro_rules! table {
+    ($config:expr) => {
+        match $config {
+            HeadConfig::Linear => &linear::LinearSettings,
+            HeadConfig::Dept(settings) => settings,
+            HeadConfig::Dpl(settings) => settings,
+            HeadConfig::DplPlus(settings) => settings,
+        }
+    };
+}
+
+/// What the settings of a head say to inference.
 pub fn plan(config: &HeadConfig) -> &dyn HeadPlan {
-    match config {
-        HeadConfig::Linear => &linear::LinearSettings,
-        HeadConfig::Dept(settings) => settings,
-        HeadConfig::Dpl(settings) => settings,
-        HeadConfig::DplPlus(settings) => settings,
-    }
+    table!(config)
+}
+
+/// Which tensors a head has.
+pub fn tensors(config: &HeadConfig) -> &dyn HeadTensors {
+    table!(config)
 }
 
 /// Reads the head of `config` as it is trained; `vb` stands at `head`.
@@ -137,9 +172,8 @@ pub fn load(
     classes: usize,
     vb: VarBuilder<'_>,
 ) -> Result<Box<dyn Head>> {
-    let plan = plan(config);
-    plan.check()?;
-    plan.load(width, classes, false, vb)
+    plan(config).check()?;
+    tensors(config).load(width, classes, false, vb)
 }
 
 /// A fresh head under its full names (`head.*`). See [`means::ClassMeans`] for a better start of prototypes.
@@ -153,7 +187,6 @@ pub fn initialise(
     rng: &mut Rng,
     device: &Device,
 ) -> Result<Tensors> {
-    let plan = plan(config);
-    plan.check()?;
-    draw(&plan.parameters(width, classes), rng, device)
+    plan(config).check()?;
+    draw(&tensors(config).parameters(width, classes), rng, device)
 }

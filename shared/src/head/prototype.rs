@@ -3,8 +3,10 @@
 use candle_core::{D, Tensor};
 
 use super::Features;
+use super::folded::{FoldedCase, Summand, whole};
 use crate::case::{Case, Modality};
 use crate::error::{Error, Result};
+use crate::infer::weights::Weights;
 
 /// Added to squared norms, so that a zero vector has cosine 0 with everything and a finite gradient.
 pub(super) const NORM_GUARD: f64 = 1e-24;
@@ -122,6 +124,27 @@ pub(super) fn active(
     let places = (0..SETS.len()).filter(|&place| cases.contains(&SETS[place].case));
     let sets: Vec<Tensor> = places.map(directions).collect::<Result<_>>()?;
     ActivePrototypes::of(&sets)
+}
+
+/// What a folded head does with the cosines of decoupled prototypes [K, D]; gains in the order of [`SETS`].
+pub(super) fn folded_sets(
+    weights: &mut Weights,
+    shape: [usize; 2],
+    gains: [f32; 4],
+) -> Result<[FoldedCase; 3]> {
+    let mut cases: [FoldedCase; 3] = Default::default();
+    for (set, gain) in SETS.iter().zip(gains) {
+        let weight = whole(weights, set.name, shape)?;
+        let summands = &mut cases[set.case.index()].summands;
+        summands[set.modality as usize] = Some(Summand { weight, gain });
+    }
+    Ok(cases)
+}
+
+/// What the sum of a case's cosines is multiplied by where logits are a fixed scale times their mean.
+pub(super) fn mean_scale(scale: [f64; 3], case: Case) -> f64 {
+    let sets = SETS.iter().filter(|set| set.case == case).count();
+    scale[case.index()] / sets as f64
 }
 
 /// Says which scale is impossible, if one is.

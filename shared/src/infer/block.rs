@@ -7,7 +7,7 @@ use kernels::product::{Finish, Matrix, Prepared};
 use super::weights::Weights;
 use crate::config::Activation;
 use crate::error::Result;
-use crate::nn::attention::Mask;
+use crate::nn::attention::{Mask, Prefix};
 use crate::nn::block::BlockShape;
 
 /// x + attention(norm x), then x + feed-forward(norm x), as in `nn::block`.
@@ -78,7 +78,7 @@ impl Block {
     }
 
     /// Replaces the tokens by the block's output; the attention also looks at `prefix` [n, d], keys and values.
-    pub(super) fn forward(&self, work: &mut Workspace, prefix: Option<&[Vec<f32>; 2]>) {
+    pub(super) fn forward(&self, work: &mut Workspace, prefix: Option<&Prefix<Vec<f32>>>) {
         let width = self.joint.inputs();
         let rows = work.x.len() / width;
         let stride = 3 * width;
@@ -120,7 +120,7 @@ impl Block {
     pub(super) fn forward_at(
         &self,
         work: &mut Workspace,
-        prefix: Option<&[Vec<f32>; 2]>,
+        prefix: Option<&Prefix<Vec<f32>>>,
         row: usize,
     ) {
         let width = self.joint.inputs();
@@ -187,10 +187,10 @@ impl Block {
     }
 }
 
-fn rows_of(prefix: Option<&[Vec<f32>; 2]>, width: usize) -> [Tokens<'_>; 2] {
+fn rows_of(prefix: Option<&Prefix<Vec<f32>>>, width: usize) -> [Tokens<'_>; 2] {
     match prefix {
         None => [Tokens::default(); 2],
-        Some(both) => both.each_ref().map(|data| Tokens {
+        Some(both) => [&both.keys, &both.values].map(|data| Tokens {
             data,
             stride: width,
             rows: data.len() / width,

@@ -13,17 +13,15 @@ pub mod weights;
 
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{Device, Tensor};
-
 use crate::case::{Case, Modality};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::head::{self, Features, Head};
+use crate::head::{self, Answer, FoldedHead};
 use crate::model;
-use crate::nn::var_builder;
-use crate::prompt::folded::FoldedPrompts;
-use crate::prompt::{self, PromptMethod};
+use crate::prompt;
 use image::ImageTower;
+/// Picks the fastest kernel for products in bytes, where only a trial tells which that is.
+pub use kernels::choice::choose as choose_kernel;
 use prompts::Prompts;
 use text::TextTower;
 use tower::Memory;
@@ -34,9 +32,9 @@ pub struct Engine {
     config: ModelConfig,
     image: Option<ImageTower>,
     text: Option<TextTower>,
-    /// By case code, image and text.
-    prompts: [[Option<Prompts>; 2]; 3],
-    head: Box<dyn Head>,
+    /// By modality, then by case code.
+    prompts: [[Option<Prompts>; 3]; 2],
+    head: FoldedHead,
     memory: Mutex<Memory>,
 }
 
@@ -52,26 +50,11 @@ impl Engine {
     ) -> Result<Self> {
         model::check(config)?;
         let clip = &config.clip;
-        let small = weights.take_tensors(&["prompt.", "head."])?;
-        let vb = var_builder(&small, &Device::Cpu);
         let rows = prompt::plan(&config.prompt).rows();
-        let folded = FoldedPrompts::load(rows, clip, &vb.pp("prompt"))?;
-        let mut prompts: [[Option<Prompts>; 2]; 3] = Default::default();
-        let mut mixed = [None, None];
-        for case in Case::ALL {
-            for (modality, found) in Modality::ALL.into_iter().zip(folded.towers(case)?) {
-                let Some(found) = found else { continue };
-                let (width, mixed) = (prompt::width(clip, modality), &mut mixed[modality as usize]);
-                prompts[case.index()][modality as usize] =
-                    Some(Prompts::new(&found, width, mixed)?);
-            }
-        }
-        let head = head::plan(&config.head).load(
-            clip.projection_dim,
-            config.classes.len(),
-            true,
-            vb.pp("head"),
-        )?;
+        let [of_images, of_texts] =
+            Modality::ALL.map(|modality| Prompts::load(rows, clip, modality, &mut weights));
+        let (width, classes) = (clip.projection_dim, config.classes.len());
+        let head = head::plan(&config.head).folded(width, classes, &mut weights)?;
         let image = modalities.contains(&Modality::Image);
         let text = modalities.contains(&Modality::Text);
         Ok(Self {
@@ -82,7 +65,7 @@ impl Engine {
             text: text
                 .then(|| TextTower::load(clip, &mut weights))
                 .transpose()?,
-            prompts,
+            prompts: [of_images?, of_texts?],
             head,
             memory: Mutex::default(),
         })
@@ -94,8 +77,8 @@ impl Engine {
     }
 
     /// The head.
-    pub fn head(&self) -> &dyn Head {
-        self.head.as_ref()
+    pub fn head(&self) -> &FoldedHead {
+        &self.head
     }
 
     /// The modalities whose towers were loaded.
@@ -141,7 +124,7 @@ impl Engine {
         tower.features(&mut self.memory(), ids, end, prompts)
     }
 
-    /// The features of one post as its head takes them.
+    /// The features of one post as its head takes them, image and text.
     ///
     /// # Errors
     /// As [`Engine::image_features`] and [`Engine::text_features`].
@@ -150,20 +133,28 @@ impl Engine {
         case: Case,
         pixels: Option<&[f32]>,
         text: Option<(&[u32], usize)>,
-    ) -> Result<Features> {
-        let row = |values: Vec<f32>| Tensor::from_vec(values, (1, ()), &Device::Cpu);
+    ) -> Result<[Option<Vec<f32>>; 2]> {
         let image = pixels.map(|pixels| self.image_features(case, pixels));
         let text = text.map(|(ids, end)| self.text_features(case, ids, end));
-        Ok(Features {
-            case,
-            image: image.transpose()?.map(row).transpose()?,
-            text: text.transpose()?.map(row).transpose()?,
-        })
+        Ok([image.transpose()?, text.transpose()?])
+    }
+
+    /// What the model says of one post.
+    ///
+    /// # Errors
+    /// As [`Engine::features`].
+    pub fn answer(
+        &self,
+        case: Case,
+        pixels: Option<&[f32]>,
+        text: Option<(&[u32], usize)>,
+    ) -> Result<Answer> {
+        self.head.answer(case, &self.features(case, pixels, text)?)
     }
 
     fn prompts(&self, case: Case, modality: Modality) -> Result<Option<&Prompts>> {
         if case.has(modality) {
-            return Ok(self.prompts[case.index()][modality as usize].as_ref());
+            return Ok(self.prompts[modality as usize][case.index()].as_ref());
         }
         Err(Error::Input(format!(
             "posts with {case} have no {}",

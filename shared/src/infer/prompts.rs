@@ -7,11 +7,15 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
 use kernels::product::{Finish, Matrix, Prepared};
 
+use super::weights::Weights;
+use crate::case::{Case, Modality};
+use crate::config::ClipConfig;
 use crate::error::{Error, Result};
-use crate::prompt::slots::{DynamicPrompt, Slot, TowerPrompts};
+use crate::prompt::folded::{FoldedAttention, FoldedTower};
+use crate::prompt::slots::Slot;
+use crate::prompt::{self, Rows};
 
 /// The prompts of one tower and case; every row has the tower's width d.
 #[derive(Default)]
@@ -20,58 +24,55 @@ pub(super) struct Prompts {
     prepend: Vec<f32>,
     dynamic: Option<Dynamic>,
     /// What happens at block l.
-    pub(super) slots: Vec<Rows>,
+    pub(super) slots: Vec<Slot<Vec<f32>>>,
 }
-
-/// What happens at one block.
-#[derive(Default)]
-pub(super) enum Rows {
-    /// Nothing.
-    #[default]
-    Carry,
-    /// These overwrite the first rows.
-    Overwrite(Vec<f32>),
-    /// These come in front.
-    Prepend(Vec<f32>),
-    /// The attention looks at these keys and values, too.
-    Attend([Vec<f32>; 2]),
-}
-
-/// `O V` with its bias, of one tower; made once and used by all cases.
-pub(super) type Mixed = Arc<Matrix>;
 
 struct Dynamic {
     /// [n, d], scaled.
     keys: Matrix,
-    mixed: Mixed,
+    /// `O V` with its bias; all cases have the same.
+    mixed: Arc<Matrix>,
 }
 
 impl Prompts {
-    /// Takes over prompts whose rows have `width` values. `mixed` is filled by the first that has dynamic rows.
-    pub(super) fn new(
-        prompts: &TowerPrompts,
-        width: usize,
-        mixed: &mut Option<Mixed>,
-    ) -> Result<Self> {
-        let slot = |slot: &Slot| -> Result<Rows> {
-            Ok(match slot {
-                Slot::Carry => Rows::Carry,
-                Slot::Overwrite(rows) => Rows::Overwrite(values(rows)?),
-                Slot::Prepend(rows) => Rows::Prepend(values(rows)?),
-                Slot::Attend(prefix) => {
-                    Rows::Attend([values(&prefix.keys)?, values(&prefix.values)?])
+    /// Takes out the prompts of a tower, by case code; none for a case in which it does not run.
+    pub(super) fn load(
+        rows: Rows,
+        clip: &ClipConfig,
+        modality: Modality,
+        weights: &mut Weights,
+    ) -> Result<[Option<Self>; 3]> {
+        let mut read =
+            |name: &str, shape: &[usize]| weights.floats(&format!("prompt.{name}"), shape);
+        let width = prompt::width(clip, modality);
+        let attention = FoldedAttention::read(rows, clip, modality, &mut read)?;
+        let mixed = attention.as_ref().map(|of| -> Result<_> {
+            let product = product(&of.output, &of.value, width)?;
+            Ok(Arc::new(matrix(&product, width, &of.bias)?))
+        });
+        let mixed = mixed.transpose()?;
+        let mut prompts: [Option<Self>; 3] = Default::default();
+        for case in Case::ALL.into_iter().filter(|case| case.has(modality)) {
+            let tower = FoldedTower::read(rows, clip, case, modality, &mut read)?;
+            let dynamic = match (&attention, &mixed, tower.queries) {
+                (Some(attention), Some(mixed), Some(queries)) => {
+                    let mut keys = product(&queries, &attention.key, width)?;
+                    let scale = (width as f32).sqrt().recip();
+                    keys.iter_mut().for_each(|key| *key *= scale);
+                    Some(Dynamic {
+                        keys: matrix(&keys, width, &[])?,
+                        mixed: mixed.clone(),
+                    })
                 }
-            })
-        };
-        let dynamic = match &prompts.dynamic {
-            Some(dynamic) => Some(Dynamic::new(dynamic, width, mixed)?),
-            None => None,
-        };
-        Ok(Self {
-            prepend: prompts.prepend.as_ref().map_or(Ok(Vec::new()), values)?,
-            dynamic,
-            slots: prompts.slots.iter().map(slot).collect::<Result<_>>()?,
-        })
+                _ => None,
+            };
+            prompts[case.index()] = Some(Self {
+                prepend: tower.rows.unwrap_or_default(),
+                dynamic,
+                slots: tower.slots,
+            });
+        }
+        Ok(prompts)
     }
 
     /// How many values come in front of block 0's tokens.
@@ -104,32 +105,6 @@ pub(super) struct Scratch {
 }
 
 impl Dynamic {
-    fn new(prompt: &DynamicPrompt, width: usize, mixed: &mut Option<Mixed>) -> Result<Self> {
-        let key = prompt.key.weight();
-        let keys = (prompt.query.matmul(key)? * (width as f64).powf(-0.5))?;
-        let mixed = match mixed {
-            Some(mixed) => mixed.clone(),
-            None => {
-                let output = prompt.output.weight();
-                let product = output.matmul(prompt.value.weight())?;
-                let mut bias = match prompt.output.bias() {
-                    Some(bias) => values(bias)?,
-                    None => vec![0.0; width],
-                };
-                if let Some(shift) = prompt.value.bias() {
-                    let shift = values(&output.matmul(&shift.unsqueeze(1)?)?)?;
-                    bias.iter_mut().zip(shift).for_each(|(b, s)| *b += s);
-                }
-                let made = Arc::new(matrix(&product, &bias)?);
-                mixed.insert(made).clone()
-            }
-        };
-        Ok(Self {
-            keys: matrix(&keys, &[])?,
-            mixed,
-        })
-    }
-
     fn rows(&self, out: &mut [f32], tokens: &[f32], scratch: &mut Scratch) {
         let (n, width) = (self.keys.outputs(), self.keys.inputs());
         let Scratch {
@@ -161,18 +136,26 @@ impl Dynamic {
     }
 }
 
-fn values(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(tensor.flatten_all()?.to_vec1()?)
+/// The product of `a` [n, d] with `b` [d, d], for the width d.
+fn product(a: &[f32], b: &[f32], width: usize) -> Result<Vec<f32>> {
+    let transposed: Vec<f32> = (0..width * width)
+        .map(|place| b[place % width * width + place / width])
+        .collect();
+    let mut out = vec![0.0; a.len()];
+    let nothing = Prepared::default();
+    let finish = Finish::Store;
+    matrix(&transposed, width, &[])?.multiply(a, &nothing, 0..width, &mut out, width, finish);
+    Ok(out)
 }
 
-/// Packs a tensor [outputs, inputs].
-fn matrix(tensor: &Tensor, bias: &[f32]) -> Result<Matrix> {
-    let (outputs, inputs) = tensor.dims2()?;
-    let mut matrix = Matrix::float(inputs, outputs);
-    if matrix.set_float_rows(0, &values(&tensor.contiguous()?)?) && matrix.set_bias(0, bias) {
+/// Packs rows of `width` inputs.
+fn matrix(rows: &[f32], width: usize, bias: &[f32]) -> Result<Matrix> {
+    let outputs = rows.len() / width;
+    let mut matrix = Matrix::float(width, outputs);
+    if matrix.set_float_rows(0, rows) && matrix.set_bias(0, bias) {
         return Ok(matrix);
     }
     Err(Error::Input(format!(
-        "a prompt's matrix of {outputs} x {inputs} cannot be packed"
+        "a prompt's matrix of {outputs} x {width} cannot be packed"
     )))
 }

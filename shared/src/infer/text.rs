@@ -48,10 +48,7 @@ impl TextTower {
 
     /// Bytes of memory that the weights take.
     pub(super) fn bytes(&self) -> usize {
-        let tokens = match &self.tokens.values {
-            Values::Float(values) => 4 * values.len(),
-            Values::Byte { bytes, scales } => bytes.len() + 4 * scales.len(),
-        };
+        let tokens: usize = self.tokens.parts.iter().map(Values::size).sum();
         self.encoder.bytes() + tokens + 4 * self.positions.len()
     }
 
@@ -86,23 +83,8 @@ impl TextTower {
             let positions = self.positions.chunks_exact(self.width);
             for ((&id, row), position) in ids.iter().zip(rows).zip(positions) {
                 row.copy_from_slice(position);
-                self.add_token(id as usize, row);
+                self.tokens.add_row(id as usize, row);
             }
         }))
-    }
-
-    fn add_token(&self, id: usize, row: &mut [f32]) {
-        let place = id * self.width..(id + 1) * self.width;
-        match &self.tokens.values {
-            Values::Float(values) => {
-                row.iter_mut()
-                    .zip(&values[place])
-                    .for_each(|(x, t)| *x += t);
-            }
-            Values::Byte { bytes, scales } => {
-                let tokens = row.iter_mut().zip(&bytes[place]);
-                tokens.for_each(|(x, &t)| *x += f32::from(t) * scales[id]);
-            }
-        }
     }
 }

@@ -4,10 +4,11 @@ use kernels::norm::Norm;
 use kernels::product::{Finish, Matrix, Prepared};
 
 use super::block::{Block, Workspace, norm};
-use super::prompts::{self, Prompts, Rows};
+use super::prompts::{self, Prompts};
 use super::weights::Weights;
 use crate::error::Result;
 use crate::nn::block::BlockShape;
+use crate::prompt::slots::Slot;
 
 /// The blocks of a tower and what follows.
 pub(super) struct Encoder {
@@ -87,19 +88,19 @@ impl Encoder {
         for (layer, block) in self.blocks.iter().enumerate() {
             let mut prefix = None;
             match prompts.and_then(|prompts| prompts.slots.get(layer)) {
-                None | Some(Rows::Carry) => {}
-                Some(Rows::Overwrite(rows)) => {
+                None | Some(Slot::Carry) => {}
+                Some(Slot::Overwrite(rows)) => {
                     let size = rows.len().min(work.x.len());
                     work.x[..size].copy_from_slice(&rows[..size]);
                 }
-                Some(Rows::Prepend(rows)) => {
+                Some(Slot::Prepend(rows)) => {
                     let before = work.x.len();
                     work.x.resize(before + rows.len(), 0.0);
                     work.x.copy_within(..before, rows.len());
                     work.x[..rows.len()].copy_from_slice(rows);
                     pooled += rows.len() / width;
                 }
-                Some(Rows::Attend(both)) => prefix = Some(both),
+                Some(Slot::Attend(both)) => prefix = Some(both),
             }
             if layer + 1 == self.blocks.len() {
                 block.forward_at(work, prefix, pooled);

@@ -16,11 +16,11 @@ pub enum Mask {
 
 /// Keys and values in front of those of the tokens, the same for all posts and not projected.
 #[derive(Clone, Debug)]
-pub struct Prefix {
+pub struct Prefix<T = Tensor> {
     /// Keys [n, d].
-    pub keys: Tensor,
+    pub keys: T,
     /// Values [n, d].
-    pub values: Tensor,
+    pub values: T,
 }
 
 impl Prefix {

@@ -1,9 +1,7 @@
 //! Owns the classifier: a model with its preprocessing, from the bytes of posts to predictions.
 
-use candle_core::Tensor;
-
 use super::Prediction;
-use super::network::{Network, PreparedPost};
+use super::network::{Network, PostFeatures, PreparedPost};
 use crate::case::{Case, Modality};
 use crate::error::{Error, Result};
 use crate::preprocess::image::ImagePreprocessor;
@@ -87,48 +85,24 @@ impl Classifier {
             return Ok(Vec::new());
         }
         let posts = self.prepare(posts)?;
-        let (network, head) = (&self.network, self.network.head());
-        let mut predictions: Vec<Option<Prediction>> = vec![None; posts.len()];
-        for (places, features) in network.features(&posts)? {
-            let logits = rows(&head.logits(features.case, &head.scores(&features)?)?)?;
-            let [image, text] = head.contributions(&features)?;
-            let [image, text] = [
-                image.as_ref().map(rows).transpose()?,
-                text.as_ref().map(rows).transpose()?,
-            ];
-            for (i, (place, logits)) in places.into_iter().zip(&logits).enumerate() {
-                let parts =
-                    [&image, &text].map(|part| part.as_ref().map(|part| part[i].as_slice()));
-                predictions[place] = Some(Prediction::new(
-                    network.config(),
-                    features.case,
-                    head.evidence(),
-                    logits,
-                    parts,
-                ));
-            }
-        }
-        Ok(predictions.into_iter().flatten().collect())
+        let (config, evidence) = (self.network.config(), self.network.evidence());
+        let answers = self.network.answers(&posts)?;
+        let predictions = posts.iter().zip(&answers).map(|(post, answer)| {
+            let parts = answer.parts.each_ref().map(Option::as_deref);
+            Prediction::new(config, post.case, evidence, &answer.logits, parts)
+        });
+        Ok(predictions.collect())
     }
 
     /// The projected features of posts, not normalised: image and text, absent where the modality is missing.
     ///
     /// # Errors
     /// As [`Classifier::classify_many`].
-    pub fn features(&self, posts: &[RawPost<'_>]) -> Result<Vec<[Option<Vec<f32>>; 2]>> {
-        let posts = self.prepare(posts)?;
-        let mut all = vec![[None, None]; posts.len()];
-        for (places, features) in self.network.features(&posts)? {
-            for modality in Modality::ALL {
-                let Some(tensor) = features.get(modality) else {
-                    continue;
-                };
-                for (&place, row) in places.iter().zip(rows(tensor)?) {
-                    all[place][modality as usize] = Some(row);
-                }
-            }
+    pub fn features(&self, posts: &[RawPost<'_>]) -> Result<Vec<PostFeatures>> {
+        if posts.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(all)
+        self.network.features(&self.prepare(posts)?)
     }
 
     /// Preprocesses posts.
@@ -174,10 +148,6 @@ impl Classifier {
             text: text.transpose()?,
         })
     }
-}
-
-fn rows(tensor: &Tensor) -> Result<Vec<Vec<f32>>> {
-    Ok(tensor.to_vec2::<f32>()?)
 }
 
 /// Says which of several posts an error is about.

@@ -1,4 +1,4 @@
-//! Owns what a classifier needs of a network: features of prepared posts, and the head that reads them.
+//! Owns what a classifier needs of a network: what it says of prepared posts, and their features.
 
 use candle_core::{Device, Tensor};
 
@@ -6,9 +6,9 @@ use crate::case::{Case, Modality};
 use crate::clip::Tokens;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::head::{Features, Head};
+use crate::head::{Answer, Evidence};
 use crate::infer::Engine;
-use crate::model::{Batch, Model};
+use crate::model::{Batch, Features, Model};
 
 /// A post as a network takes it.
 #[derive(Clone, Debug)]
@@ -21,22 +21,38 @@ pub struct PreparedPost {
     pub text: Option<(Vec<u32>, usize)>,
 }
 
+impl PreparedPost {
+    fn text(&self) -> Option<(&[u32], usize)> {
+        let text = self.text.as_ref();
+        text.map(|(ids, end)| (ids.as_slice(), *end))
+    }
+}
+
+/// The features of one post, image and text.
+pub type PostFeatures = [Option<Vec<f32>>; 2];
+
 /// A classifier's network: towers, prompts and head.
 pub trait Network: Send + Sync {
     /// What the model is.
     fn config(&self) -> &ModelConfig;
 
-    /// The head.
-    fn head(&self) -> &dyn Head;
+    /// What the parts of an answer are measured in.
+    fn evidence(&self) -> Evidence;
 
     /// The modalities whose towers are there.
     fn modalities(&self) -> Vec<Modality>;
 
-    /// The features of posts in groups of one case each, with the places of their posts.
+    /// What the network says of each post.
     ///
     /// # Errors
     /// If a post does not fit the model.
-    fn features(&self, posts: &[PreparedPost]) -> Result<Vec<(Vec<usize>, Features)>>;
+    fn answers(&self, posts: &[PreparedPost]) -> Result<Vec<Answer>>;
+
+    /// The features `[D]` of each post, image and text, not normalised; absent where the modality is missing.
+    ///
+    /// # Errors
+    /// If a post does not fit the model.
+    fn features(&self, posts: &[PreparedPost]) -> Result<Vec<PostFeatures>>;
 
     /// The instruction set or device that the products use.
     fn kernel(&self) -> &str;
@@ -54,21 +70,23 @@ impl Network for Engine {
         self.config()
     }
 
-    fn head(&self) -> &dyn Head {
-        self.head()
+    fn evidence(&self) -> Evidence {
+        self.head().evidence()
     }
 
     fn modalities(&self) -> Vec<Modality> {
         self.modalities()
     }
 
-    fn features(&self, posts: &[PreparedPost]) -> Result<Vec<(Vec<usize>, Features)>> {
-        let one = |(place, post): (usize, &PreparedPost)| {
-            let text = post.text.as_ref().map(|(ids, end)| (ids.as_slice(), *end));
-            let features = self.features(post.case, post.pixels.as_deref(), text)?;
-            Ok((vec![place], features))
-        };
-        posts.iter().enumerate().map(one).collect()
+    fn answers(&self, posts: &[PreparedPost]) -> Result<Vec<Answer>> {
+        let one = |post: &PreparedPost| self.answer(post.case, post.pixels.as_deref(), post.text());
+        posts.iter().map(one).collect()
+    }
+
+    fn features(&self, posts: &[PreparedPost]) -> Result<Vec<PostFeatures>> {
+        let one =
+            |post: &PreparedPost| self.features(post.case, post.pixels.as_deref(), post.text());
+        posts.iter().map(one).collect()
     }
 
     fn kernel(&self) -> &str {
@@ -96,20 +114,9 @@ pub struct OnDevice {
     pub device: Device,
 }
 
-impl Network for OnDevice {
-    fn config(&self) -> &ModelConfig {
-        self.model.config()
-    }
-
-    fn head(&self) -> &dyn Head {
-        self.model.head()
-    }
-
-    fn modalities(&self) -> Vec<Modality> {
-        Modality::ALL.to_vec()
-    }
-
-    fn features(&self, posts: &[PreparedPost]) -> Result<Vec<(Vec<usize>, Features)>> {
+impl OnDevice {
+    /// The features of posts in groups of one case each, with the places of their posts.
+    fn groups(&self, posts: &[PreparedPost]) -> Result<Vec<(Vec<usize>, Features)>> {
         let pixels: Vec<&[f32]> = posts.iter().filter_map(|p| p.pixels.as_deref()).collect();
         let texts: Vec<&(Vec<u32>, usize)> = posts.iter().filter_map(|p| p.text.as_ref()).collect();
         let (images, count) = (pixels.len(), texts.len());
@@ -128,6 +135,59 @@ impl Network for OnDevice {
             pixels: (images > 0).then(tensor).transpose()?,
             tokens: (count > 0).then(tokens).transpose()?,
         })
+    }
+}
+
+/// The rows of a tensor with a row for each post, if there is one.
+fn of_posts(tensor: Option<&Tensor>) -> Result<Option<Vec<Vec<f32>>>> {
+    tensor.map(rows).transpose()
+}
+
+fn rows(tensor: &Tensor) -> Result<Vec<Vec<f32>>> {
+    Ok(tensor.to_vec2::<f32>()?)
+}
+
+impl Network for OnDevice {
+    fn config(&self) -> &ModelConfig {
+        self.model.config()
+    }
+
+    fn evidence(&self) -> Evidence {
+        self.model.head().evidence()
+    }
+
+    fn modalities(&self) -> Vec<Modality> {
+        Modality::ALL.to_vec()
+    }
+
+    fn answers(&self, posts: &[PreparedPost]) -> Result<Vec<Answer>> {
+        let head = self.model.head();
+        let mut answers = vec![None; posts.len()];
+        for (places, features) in self.groups(posts)? {
+            let logits = rows(&head.logits(features.case, &head.scores(&features)?)?)?;
+            let [image, text] = head.contributions(&features)?;
+            let parts = [of_posts(image.as_ref())?, of_posts(text.as_ref())?];
+            for (row, (place, logits)) in places.into_iter().zip(logits).enumerate() {
+                let parts = parts
+                    .each_ref()
+                    .map(|of| of.as_ref().map(|of| of[row].clone()));
+                answers[place] = Some(Answer { logits, parts });
+            }
+        }
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    fn features(&self, posts: &[PreparedPost]) -> Result<Vec<PostFeatures>> {
+        let mut all = vec![[None, None]; posts.len()];
+        for (places, features) in self.groups(posts)? {
+            for modality in Modality::ALL {
+                let rows = of_posts(features.get(modality))?;
+                for (&place, row) in places.iter().zip(rows.into_iter().flatten()) {
+                    all[place][modality as usize] = Some(row);
+                }
+            }
+        }
+        Ok(all)
     }
 
     fn kernel(&self) -> &str {

@@ -16,6 +16,12 @@ use crate::nn::attention::Prefix;
 use crate::nn::linear::Linear;
 use crate::nn::{Tensors, tensor};
 
+/// The tensors of the dynamic attention, below [`attention`].
+const KEY: &str = "key.weight";
+const VALUE: &str = "value.weight";
+const OUTPUT: &str = "output.weight";
+const OUTPUT_BIAS: &str = "output.bias";
+
 /// The constants of any method, under their full names (`prompt.*`).
 ///
 /// # Errors
@@ -28,7 +34,7 @@ pub fn fold(method: &dyn PromptMethod) -> Result<Tensors> {
             .filter(|modality| case.has(*modality))
         {
             let prompts = method.tower(case, modality)?;
-            let at = format!("prompt.{}.{}", case.name(), modality.name());
+            let at = format!("prompt.{}", place(case, modality));
             if let Some(rows) = prompts.prepend {
                 tensors.insert(format!("{at}.rows"), rows);
             }
@@ -48,7 +54,7 @@ pub fn fold(method: &dyn PromptMethod) -> Result<Tensors> {
             }
             if let Some(dynamic) = prompts.dynamic {
                 tensors.insert(format!("{at}.queries"), dynamic.query.clone());
-                let at = format!("prompt.dynamic.{}", modality.name());
+                let at = format!("prompt.{}", attention(modality));
                 for (name, tensor) in fold_biases(&dynamic)? {
                     tensors.insert(format!("{at}.{name}"), tensor);
                 }
@@ -72,11 +78,114 @@ fn fold_biases(dynamic: &DynamicPrompt) -> Result<[(&'static str, Tensor); 4]> {
         bias = (bias + output.matmul(&value_bias.unsqueeze(1)?)?.squeeze(1)?)?;
     }
     Ok([
-        ("key.weight", dynamic.key.weight().clone()),
-        ("value.weight", dynamic.value.weight().clone()),
-        ("output.weight", output.clone()),
-        ("output.bias", bias),
+        (KEY, dynamic.key.weight().clone()),
+        (VALUE, dynamic.value.weight().clone()),
+        (OUTPUT, output.clone()),
+        (OUTPUT_BIAS, bias),
     ])
+}
+
+/// Where the constants of a tower and case are, below `prompt`.
+fn place(case: Case, modality: Modality) -> String {
+    format!("{}.{}", case.name(), modality.name())
+}
+
+/// Where the dynamic attention of a tower is, below `prompt`.
+fn attention(modality: Modality) -> String {
+    format!("dynamic.{}", modality.name())
+}
+
+/// The constants of one tower and case, as tensors or as plain values; every row has the tower's width d.
+#[derive(Clone, Debug)]
+pub struct FoldedTower<T> {
+    /// Constant rows [n, d] in front of block 0.
+    pub rows: Option<T>,
+    /// Projected queries [n, d] of the dynamic rows.
+    pub queries: Option<T>,
+    /// What happens at block l.
+    pub slots: Vec<Slot<T>>,
+}
+
+impl<T> FoldedTower<T> {
+    /// Reads the constants that `rows` tells of with `read`, which is given names below `prompt` and shapes.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn read(
+        rows: Rows,
+        clip: &ClipConfig,
+        case: Case,
+        modality: Modality,
+        mut read: impl FnMut(&str, &[usize]) -> Result<T>,
+    ) -> Result<Self> {
+        let (d, place) = (width(clip, modality), place(case, modality));
+        let mut some = |count: usize, name: &str| {
+            (count > 0)
+                .then(|| read(&format!("{place}.{name}"), &[count, d]))
+                .transpose()
+        };
+        let mut slots = Vec::with_capacity(rows.depth);
+        for layer in 0..rows.depth {
+            let mut at = |count, what: &str| some(count, &format!("{what}.{layer}"));
+            if let Some((keys, values)) = at(rows.pairs, "keys")?.zip(at(rows.pairs, "values")?) {
+                slots.push(Slot::Attend(Prefix { keys, values }));
+                continue;
+            }
+            if layer == 0 {
+                slots.push(Slot::Carry);
+                continue;
+            }
+            let renewed = at(rows.renewed, "renewed")?.map(Slot::Overwrite);
+            let slot = match renewed {
+                Some(slot) => Some(slot),
+                None => at(rows.grown, "grown")?.map(Slot::Prepend),
+            };
+            slots.push(slot.unwrap_or(Slot::Carry));
+        }
+        Ok(Self {
+            rows: some(rows.fixed, "rows")?,
+            queries: some(rows.dynamic, "queries")?,
+            slots,
+        })
+    }
+}
+
+/// The dynamic attention of one tower, common to all cases: weights [d, d] and the bias `[d]` that is left.
+#[derive(Clone, Debug)]
+pub struct FoldedAttention<T> {
+    /// Key weight.
+    pub key: T,
+    /// Value weight.
+    pub value: T,
+    /// Output weight.
+    pub output: T,
+    /// Output bias.
+    pub bias: T,
+}
+
+impl<T> FoldedAttention<T> {
+    /// Reads the attention with `read`, as [`FoldedTower::read`] does; none if no row is dynamic.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn read(
+        rows: Rows,
+        clip: &ClipConfig,
+        modality: Modality,
+        mut read: impl FnMut(&str, &[usize]) -> Result<T>,
+    ) -> Result<Option<Self>> {
+        if rows.dynamic == 0 {
+            return Ok(None);
+        }
+        let (d, place) = (width(clip, modality), attention(modality));
+        let mut at = |name: &str, shape: &[usize]| read(&format!("{place}.{name}"), shape);
+        Ok(Some(Self {
+            key: at(KEY, &[d, d])?,
+            value: at(VALUE, &[d, d])?,
+            output: at(OUTPUT, &[d, d])?,
+            bias: at(OUTPUT_BIAS, &[d])?,
+        }))
+    }
 }
 
 /// Prompts that are constants by case, of whatever method they came from.
@@ -92,32 +201,26 @@ impl FoldedPrompts {
     /// # Errors
     /// If a tensor is missing or of another shape than `rows` demands.
     pub fn load(rows: Rows, clip: &ClipConfig, vb: &VarBuilder<'_>) -> Result<Self> {
-        let [image, text] = Modality::ALL.map(|modality| Attention::load(rows, clip, modality, vb));
-        let attention = [image?, text?];
-        let by_case = |case: Case| -> Result<[Option<TowerPrompts>; 2]> {
-            let of = |modality: Modality| {
-                case.has(modality)
-                    .then(|| {
-                        tower(
-                            rows,
-                            clip,
-                            case,
-                            modality,
-                            attention[modality as usize].as_ref(),
-                            vb,
-                        )
-                    })
-                    .transpose()
-            };
-            Ok([of(Modality::Image)?, of(Modality::Text)?])
-        };
-        Ok(Self {
-            towers: [
-                by_case(Case::Complete)?,
-                by_case(Case::TextMissing)?,
-                by_case(Case::ImageMissing)?,
-            ],
-        })
+        let read = |name: &str, shape: &[usize]| tensor(vb, shape, name);
+        let mut towers: [[Option<TowerPrompts>; 2]; 3] = Default::default();
+        for modality in Modality::ALL {
+            let attention = FoldedAttention::read(rows, clip, modality, read)?;
+            for case in Case::ALL.into_iter().filter(|case| case.has(modality)) {
+                let tower = FoldedTower::read(rows, clip, case, modality, read)?;
+                let dynamic = attention.as_ref().zip(tower.queries);
+                towers[case.index()][modality as usize] = Some(TowerPrompts {
+                    prepend: tower.rows,
+                    dynamic: dynamic.map(|(of, query)| DynamicPrompt {
+                        query,
+                        key: Linear::new(of.key.clone(), None),
+                        value: Linear::new(of.value.clone(), None),
+                        output: Linear::new(of.output.clone(), Some(of.bias.clone())),
+                    }),
+                    slots: tower.slots,
+                });
+            }
+        }
+        Ok(Self { towers })
     }
 }
 
@@ -136,75 +239,4 @@ impl PromptMethod for FoldedPrompts {
     fn towers(&self, case: Case) -> Result<[Option<TowerPrompts>; 2]> {
         Ok(self.towers[case.index()].clone())
     }
-}
-
-/// The dynamic attention of one tower, common to all cases.
-struct Attention {
-    key: Linear,
-    value: Linear,
-    output: Linear,
-}
-
-impl Attention {
-    fn load(
-        rows: Rows,
-        clip: &ClipConfig,
-        modality: Modality,
-        vb: &VarBuilder<'_>,
-    ) -> Result<Option<Self>> {
-        if rows.dynamic == 0 {
-            return Ok(None);
-        }
-        let d = width(clip, modality);
-        let vb = vb.pp("dynamic").pp(modality.name());
-        Ok(Some(Self {
-            key: Linear::load(d, d, false, vb.pp("key"))?,
-            value: Linear::load(d, d, false, vb.pp("value"))?,
-            output: Linear::load(d, d, true, vb.pp("output"))?,
-        }))
-    }
-}
-
-fn tower(
-    rows: Rows,
-    clip: &ClipConfig,
-    case: Case,
-    modality: Modality,
-    attention: Option<&Attention>,
-    vb: &VarBuilder<'_>,
-) -> Result<TowerPrompts> {
-    let d = width(clip, modality);
-    let vb = vb.pp(case.name()).pp(modality.name());
-    let read = |count: usize, name: &str| {
-        (count > 0)
-            .then(|| tensor(&vb, &[count, d], name))
-            .transpose()
-    };
-    let slot = |layer: usize| -> Result<Slot> {
-        let at = |count, what: &str| read(count, &format!("{what}.{layer}"));
-        if let Some((keys, values)) = at(rows.pairs, "keys")?.zip(at(rows.pairs, "values")?) {
-            return Ok(Slot::Attend(Prefix { keys, values }));
-        }
-        if layer == 0 {
-            return Ok(Slot::Carry);
-        }
-        if let Some(rows) = at(rows.renewed, "renewed")? {
-            return Ok(Slot::Overwrite(rows));
-        }
-        Ok(at(rows.grown, "grown")?.map_or(Slot::Carry, Slot::Prepend))
-    };
-    let dynamic = match (attention, read(rows.dynamic, "queries")?) {
-        (Some(attention), Some(query)) => Some(DynamicPrompt {
-            query,
-            key: attention.key.clone(),
-            value: attention.value.clone(),
-            output: attention.output.clone(),
-        }),
-        _ => None,
-    };
-    Ok(TowerPrompts {
-        prepend: read(rows.fixed, "rows")?,
-        dynamic,
-        slots: (0..rows.depth).map(slot).collect::<Result<_>>()?,
-    })
 }

@@ -7,7 +7,9 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 use super::slots::{Slot, TowerPrompts};
-use super::{MOST_ROWS, PROMPT_STD, PromptMethod, PromptPlan, Rows, check_sizes, width};
+use super::{
+    MOST_ROWS, PROMPT_STD, PromptMethod, PromptPlan, PromptTensors, Rows, check_sizes, width,
+};
 use crate::case::{Case, Modality};
 use crate::config::{ClipConfig, MapConfig, MapGrowth, MapInit, MapLevel};
 use crate::error::{Error, Result};
@@ -82,22 +84,6 @@ impl PromptPlan for MapConfig {
         Err(Error::Input(format!("prompt method map: {problem}")))
     }
 
-    fn parameters(&self, clip: &ClipConfig) -> Vec<Parameter> {
-        let mut list = Vec::new();
-        for modality in Modality::ALL {
-            for case in Case::ALL.into_iter().filter(|case| case.has(modality)) {
-                list.extend((0..self.depth).map(|layer| {
-                    Parameter::new(
-                        format!("prompt.{}.{layer}", place(modality, case)),
-                        &[self.length, width(clip, modality)],
-                        self.first_values(case),
-                    )
-                }));
-            }
-        }
-        list
-    }
-
     fn rows(&self) -> Rows {
         let (length, depth) = (self.length, self.depth);
         match (self.level, self.growth) {
@@ -119,6 +105,24 @@ impl PromptPlan for MapConfig {
                 ..Rows::default()
             },
         }
+    }
+}
+
+impl PromptTensors for MapConfig {
+    fn parameters(&self, clip: &ClipConfig) -> Vec<Parameter> {
+        let mut list = Vec::new();
+        for modality in Modality::ALL {
+            for case in Case::ALL.into_iter().filter(|case| case.has(modality)) {
+                list.extend((0..self.depth).map(|layer| {
+                    Parameter::new(
+                        format!("prompt.{}.{layer}", place(modality, case)),
+                        &[self.length, width(clip, modality)],
+                        self.first_values(case),
+                    )
+                }));
+            }
+        }
+        list
     }
 
     fn load(&self, clip: &ClipConfig, vb: VarBuilder<'_>) -> Result<Box<dyn PromptMethod>> {

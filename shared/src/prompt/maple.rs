@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 use super::slots::{Slot, TowerPrompts};
-use super::{PROMPT_STD, PromptMethod, PromptPlan, Rows, check_sizes, width};
+use super::{PROMPT_STD, PromptMethod, PromptPlan, PromptTensors, Rows, check_sizes, width};
 use crate::case::{Case, Modality};
 use crate::config::{ClipConfig, MapleConfig};
 use crate::error::Result;
@@ -43,6 +43,17 @@ impl PromptPlan for MapleConfig {
         check_sizes("maple", self.length, self.depth, clip)
     }
 
+    fn rows(&self) -> Rows {
+        Rows {
+            fixed: self.length,
+            renewed: self.length,
+            depth: self.depth,
+            ..Rows::default()
+        }
+    }
+}
+
+impl PromptTensors for MapleConfig {
     fn parameters(&self, clip: &ClipConfig) -> Vec<Parameter> {
         let [image, text] = Modality::ALL.map(|modality| width(clip, modality));
         let mut list = Vec::new();
@@ -69,15 +80,6 @@ impl PromptPlan for MapleConfig {
             );
         }
         list
-    }
-
-    fn rows(&self) -> Rows {
-        Rows {
-            fixed: self.length,
-            renewed: self.length,
-            depth: self.depth,
-            ..Rows::default()
-        }
     }
 
     fn load(&self, clip: &ClipConfig, vb: VarBuilder<'_>) -> Result<Box<dyn PromptMethod>> {

@@ -1,7 +1,7 @@
 //! Owns the prompt methods: one file a method, met by the towers only at [`slots::TowerPrompts`].
 //!
-//! A new method is one new file that implements [`PromptPlan`] for its settings and [`PromptMethod`] for its loaded
-//! tensors, and one line in [`plan`].
+//! A new method is one new file that implements [`PromptPlan`] and [`PromptTensors`] for its settings and [`PromptMethod`]
+//! for its loaded tensors, and one line in the table.
 
 pub mod dcp;
 pub mod folded;
@@ -48,7 +48,7 @@ pub trait PromptMethod: Send + Sync {
     }
 }
 
-/// What the settings of a prompt method say without any tensor.
+/// What the settings of a prompt method say to inference.
 pub trait PromptPlan {
     /// Says which setting is impossible with these towers, if one is.
     ///
@@ -56,11 +56,15 @@ pub trait PromptPlan {
     /// If the prompts do not fit the towers.
     fn check(&self, clip: &ClipConfig) -> Result<()>;
 
-    /// The method's tensors under `prompt.`, in the order in which they are drawn.
-    fn parameters(&self, clip: &ClipConfig) -> Vec<Parameter>;
-
     /// How many rows enter the towers, and where: the shapes of the folded form.
     fn rows(&self) -> Rows;
+}
+
+/// Which tensors a method is trained as, and how they are read. Apart from [`PromptPlan`], so that inference links
+/// nothing of it.
+pub trait PromptTensors {
+    /// The method's tensors under `prompt.`, in the order in which they are drawn.
+    fn parameters(&self, clip: &ClipConfig) -> Vec<Parameter>;
 
     /// Reads the tensors; `vb` stands at `prompt`.
     ///
@@ -86,14 +90,26 @@ pub struct Rows {
     pub depth: usize,
 }
 
-/// The table of methods.
+/// The table of methods, as a reference to any of their traits.
+macro_rules! table {
+    ($config:expr) => {
+        match $config {
+            PromptConfig::None => &none::NoPrompts,
+            PromptConfig::Maple(settings) => settings,
+            PromptConfig::Map(settings) => settings,
+            PromptConfig::Dcp(settings) => settings,
+        }
+    };
+}
+
+/// What the settings of a prompt method say to inference.
 pub fn plan(config: &PromptConfig) -> &dyn PromptPlan {
-    match config {
-        PromptConfig::None => &none::NoPrompts,
-        PromptConfig::Maple(settings) => settings,
-        PromptConfig::Map(settings) => settings,
-        PromptConfig::Dcp(settings) => settings,
-    }
+    table!(config)
+}
+
+/// Which tensors a prompt method has.
+pub fn tensors(config: &PromptConfig) -> &dyn PromptTensors {
+    table!(config)
 }
 
 /// Reads the prompts of `config`; `vb` stands at `prompt`.
@@ -105,9 +121,8 @@ pub fn load(
     clip: &ClipConfig,
     vb: VarBuilder<'_>,
 ) -> Result<Box<dyn PromptMethod>> {
-    let plan = plan(config);
-    plan.check(clip)?;
-    plan.load(clip, vb)
+    plan(config).check(clip)?;
+    tensors(config).load(clip, vb)
 }
 
 /// Fresh prompts under their full names (`prompt.*`).
@@ -120,9 +135,8 @@ pub fn initialise(
     rng: &mut Rng,
     device: &Device,
 ) -> Result<Tensors> {
-    let plan = plan(config);
-    plan.check(clip)?;
-    draw(&plan.parameters(clip), rng, device)
+    plan(config).check(clip)?;
+    draw(&tensors(config).parameters(clip), rng, device)
 }
 
 /// The width of a modality's tower.

@@ -3,7 +3,7 @@
 use candle_nn::VarBuilder;
 
 use super::slots::TowerPrompts;
-use super::{PromptMethod, PromptPlan, Rows};
+use super::{PromptMethod, PromptPlan, PromptTensors, Rows};
 use crate::case::{Case, Modality};
 use crate::config::ClipConfig;
 use crate::error::Result;
@@ -18,12 +18,14 @@ impl PromptPlan for NoPrompts {
         Ok(())
     }
 
-    fn parameters(&self, _: &ClipConfig) -> Vec<Parameter> {
-        Vec::new()
-    }
-
     fn rows(&self) -> Rows {
         Rows::default()
+    }
+}
+
+impl PromptTensors for NoPrompts {
+    fn parameters(&self, _: &ClipConfig) -> Vec<Parameter> {
+        Vec::new()
     }
 
     fn load(&self, _: &ClipConfig, _: VarBuilder<'_>) -> Result<Box<dyn PromptMethod>> {

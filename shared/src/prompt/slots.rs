@@ -18,18 +18,18 @@ pub struct TowerPrompts {
     pub slots: Vec<Slot>,
 }
 
-/// What happens at one block.
+/// What happens at one block, with rows as tensors or as plain values.
 #[derive(Clone, Debug, Default)]
-pub enum Slot {
+pub enum Slot<T = Tensor> {
     /// Nothing: rows are carried on as the block before left them.
     #[default]
     Carry,
     /// These rows [r, d] overwrite the first r of the block's input.
-    Overwrite(Tensor),
+    Overwrite(T),
     /// These rows [r, d] come in front of the block's input, which grows.
-    Prepend(Tensor),
+    Prepend(T),
     /// The block's attention looks at these keys and values too.
-    Attend(Prefix),
+    Attend(Prefix<T>),
 }
 
 /// Rows that look at the post: single-head attention of constant queries over the tower's block-0 input,

@@ -114,7 +114,7 @@ impl Assembly {
 
 /// The names of the constants that the head has measured on the training posts.
 fn constants(config: &ModelConfig) -> Vec<String> {
-    let measured = head::plan(&config.head).measured();
+    let measured = head::tensors(&config.head).measured();
     let constants = measured.into_iter().filter(|(_, of)| !of.is_start());
     constants.map(|(name, _)| name).collect()
 }

@@ -115,7 +115,7 @@ impl<'a> Session<'a> {
             "{posts} train and {held_out} val posts, {classes} classes; missing: {missing}"
         ))?;
         let resume = resume && checkpoint::path(dir, LAST).exists();
-        let mut measured = head::plan(&settings.model.head).measured();
+        let mut measured = head::tensors(&settings.model.head).measured();
         if settings.train.initialise == Initialise::Random {
             measured.retain(|(_, measure)| !measure.is_start());
         }

@@ -6,9 +6,11 @@ use super::DplPlus;
 use crate::case::{Case, Modality};
 use crate::config::DplPlusConfig;
 use crate::error::{Error, Result};
+use crate::head::folded::Length;
 use crate::head::means::Measure;
-use crate::head::prototype::{SETS, check_scale};
-use crate::head::{Head, HeadPlan};
+use crate::head::prototype::{SETS, check_scale, folded_sets, mean_scale};
+use crate::head::{Evidence, FoldedHead, Head, HeadPlan, HeadTensors};
+use crate::infer::weights::Weights;
 use crate::parameter::{Init, Parameter};
 
 /// The parts that the two sets of a modality have in common, [K, D].
@@ -21,9 +23,16 @@ pub(super) const SCALE: &str = "head.scale";
 impl DplPlusConfig {
     /// Where the learnt scale of a set starts: the sets of a case add up to the case's scale.
     pub(super) fn start(&self, place: usize) -> f64 {
-        let case = SETS[place].case;
-        let sets = SETS.iter().filter(|set| set.case == case).count();
-        self.scale[case.index()] / sets as f64
+        mean_scale(self.scale, SETS[place].case)
+    }
+
+    /// What contributions are measured in.
+    pub(super) fn evidence(&self) -> Evidence {
+        if self.learn_scale {
+            Evidence::Logit
+        } else {
+            Evidence::Cosine
+        }
     }
 
     /// The name of what a set has for itself: all of its prototypes, or what is added to the common part.
@@ -56,6 +65,36 @@ impl HeadPlan for DplPlusConfig {
         check_scale("dpl_plus", self.scale)
     }
 
+    fn folded(&self, width: usize, classes: usize, weights: &mut Weights) -> Result<FoldedHead> {
+        let mut gains = [1.0; SETS.len()];
+        if self.learn_scale {
+            gains.copy_from_slice(&weights.floats(SCALE, &[SETS.len()])?);
+        }
+        let mut cases = folded_sets(weights, [classes, width], gains)?;
+        for (case, of) in Case::ALL.into_iter().zip(&mut cases) {
+            // The gains add up to the scale: their weighted mean times their sum is the sum of the parts.
+            of.factor = match self.learn_scale {
+                true => 1.0,
+                false => mean_scale(self.scale, case) as f32,
+            };
+            if self.bias {
+                of.bias = Some(weights.floats(&bias(case), &[classes])?);
+            }
+        }
+        let mut centres = [None, None];
+        for modality in Modality::ALL.into_iter().filter(|_| self.centre) {
+            centres[modality as usize] = Some(weights.floats(&centre(modality), &[width])?);
+        }
+        Ok(FoldedHead {
+            evidence: self.evidence(),
+            length: Length::Own,
+            centre: centres,
+            cases,
+        })
+    }
+}
+
+impl HeadTensors for DplPlusConfig {
     fn parameters(&self, width: usize, classes: usize) -> Vec<Parameter> {
         let direction = Init::Normal((width as f64).sqrt().recip());
         let own = if self.share {

@@ -7,7 +7,9 @@ use crate::case::{Case, Modality};
 use crate::config::{ClipConfig, DcpConfig};
 use crate::error::{Error, Result};
 use crate::parameter::{Init, Parameter};
-use crate::prompt::{PROMPT_STD, PromptMethod, PromptPlan, Rows, check_sizes, width};
+use crate::prompt::{
+    PROMPT_STD, PromptMethod, PromptPlan, PromptTensors, Rows, check_sizes, width,
+};
 
 impl DcpConfig {
     /// Rows of each of the three kinds.
@@ -42,6 +44,19 @@ impl PromptPlan for DcpConfig {
         Err(Error::Input(format!("prompt method dcp: {problem}")))
     }
 
+    fn rows(&self) -> Rows {
+        let n = self.third();
+        Rows {
+            fixed: 2 * n,
+            dynamic: n,
+            renewed: n,
+            depth: self.depth,
+            ..Rows::default()
+        }
+    }
+}
+
+impl PromptTensors for DcpConfig {
     fn parameters(&self, clip: &ClipConfig) -> Vec<Parameter> {
         let n = self.third();
         let (correlated, common) = self.bottlenecks(clip);
@@ -113,17 +128,6 @@ impl PromptPlan for DcpConfig {
             }
         }
         list
-    }
-
-    fn rows(&self) -> Rows {
-        let n = self.third();
-        Rows {
-            fixed: 2 * n,
-            dynamic: n,
-            renewed: n,
-            depth: self.depth,
-            ..Rows::default()
-        }
     }
 
     fn load(&self, clip: &ClipConfig, vb: VarBuilder<'_>) -> Result<Box<dyn PromptMethod>> {
