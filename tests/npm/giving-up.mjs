@@ -21,7 +21,7 @@ export function givingUp() {
   test("while loading: the worker ends, and nothing more is asked for", async () => {
     let slow;
     const waiting = new Promise((reached) => (slow = reached));
-    plain.change = (path) => (path.includes("image-00") ? new Promise((answer) => (slow(), setTimeout(answer, 500, undefined))) : undefined);
+    plain.change = (path) => (path.endsWith("tokenizer.json") ? new Promise((answer) => (slow(), setTimeout(answer, 500, undefined))) : undefined);
     const failure = page.evaluate(() => {
       window.given = new AbortController();
       return plainly(Classifier.load("bundle/", { signal: given.signal }));
@@ -34,7 +34,8 @@ export function givingUp() {
     await ended;
     await page.waitForTimeout(600);
     plain.change = () => undefined;
-    assert.ok(!plain.requests.some((path) => path.includes("text-00")), plain.requests.join());
+    // The file after the one that is awaited may have been asked for ahead.
+    assert.ok(!plain.requests.some((path) => /image-00|text-00/.test(path)), plain.requests.join());
   });
 
   test("one that waits is never sent, one that is being answered loses its listener, the others have their answers", async () => {
