@@ -1,4 +1,4 @@
-// Owns how the tests meet the page: where it is, which browser opens it, and the few steps every test takes.
+// Owns how the tests meet the page: where it is, and the few steps every test takes.
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 

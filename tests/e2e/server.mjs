@@ -23,9 +23,10 @@ const ISOLATION = {
 /**
  * Serves `folder` on a free port of this machine.
  * `mounts` maps a first path segment to another folder; `change(path, bytes)` may return other bytes, a status, or
- * nothing to leave the answer alone. `isolated: false` serves like a host that cannot send headers.
+ * nothing to leave the answer alone. `isolated: false` serves like a host that cannot send headers; `headers` are sent
+ * with every answer.
  */
-export async function serve(folder, { mounts = {}, change = () => undefined, isolated = true } = {}) {
+export async function serve(folder, { mounts = {}, change = () => undefined, isolated = true, headers = {} } = {}) {
   const requests = [];
   const state = { change };
   const server = createServer(async (request, response) => {
@@ -40,7 +41,8 @@ export async function serve(folder, { mounts = {}, change = () => undefined, iso
       return;
     }
     const kind = KINDS[extname(path.endsWith("/") ? "index.html" : path)] ?? "application/octet-stream";
-    response.writeHead(200, { "content-type": kind, "cache-control": "no-store", ...(isolated && ISOLATION) }).end(changed);
+    const own = { "content-type": kind, "cache-control": "no-store", ...(isolated && ISOLATION), ...headers };
+    response.writeHead(200, own).end(changed);
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   return {

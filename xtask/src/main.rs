@@ -4,6 +4,7 @@ mod artefacts;
 mod bench;
 mod demo;
 mod fetch;
+mod npm;
 mod page;
 mod serve;
 mod stamp;
@@ -38,6 +39,8 @@ enum Command {
     BuildWeb,
     /// Build the worker's artefacts, as building the page does first
     Workers,
+    /// Build the npm package into target/npm
+    Npm,
     /// Serve a folder on this machine, as the demo does
     Serve(serve::Options),
     /// Check the sources for what the compiler does not: file docs, sizes, hosts, machine paths
@@ -67,6 +70,10 @@ fn run(command: &Command) -> Result<()> {
         Command::Fetch(options) => fetch::run(options),
         Command::BuildWeb => page::build(),
         Command::Workers => artefacts::build(),
+        Command::Npm => {
+            println!("    {}", npm::build()?.display());
+            Ok(())
+        }
         Command::Serve(options) => serve::run(options),
         Command::Tidy => tidy::run(),
         Command::Bench(options) => bench::run(options),

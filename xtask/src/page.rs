@@ -16,14 +16,20 @@ pub(crate) const DIST: &str = "dist";
 pub(crate) const COMMITTED_BUNDLE: &str = "assets/demo-bundle";
 
 /// Everything the page is made of.
-const INPUTS: [&str; 11] = [
+const INPUTS: [&str; 17] = [
     "index.html",
     "Trunk.toml",
     "Cargo.toml",
     "Cargo.lock",
     ".cargo/config.toml",
     "rust-toolchain.toml",
-    "web",
+    "web/Cargo.toml",
+    "web/src",
+    "web/samples",
+    "web/icon.svg",
+    "web/isolate.js",
+    "web/start.js",
+    "web/style.css",
     "shared/Cargo.toml",
     "shared/src",
     COMMITTED_BUNDLE,

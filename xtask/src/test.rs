@@ -8,7 +8,7 @@ use crate::artefacts;
 use crate::page::{self, COMMITTED_BUNDLE};
 use crate::step::{Steps, call, cargo, command};
 use crate::tools::Arm;
-use crate::{tidy, tools};
+use crate::{npm, tidy, tools};
 
 /// What may be left out.
 #[derive(clap::Args)]
@@ -44,7 +44,8 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
         steps.run("Node and Chromium", || {
             tools::node()?;
             println!("    {}", tools::chromium()?.display());
-            tools::browser_tests()
+            tools::browser_tests()?;
+            tools::node_packages(npm::SOURCE)
         })?;
     }
     steps.run("packages", || call(&mut command("cargo", "fetch --locked")))?;
@@ -100,7 +101,8 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
     })?;
     steps.run("WebAssembly tests", webassembly_tests)?;
     steps.run("page", page::build)?;
-    steps.run("browser tests", browser_tests)
+    steps.run("browser tests", browser_tests)?;
+    steps.run("npm package", npm_package)
 }
 
 /// The tests of kernels on an emulated processor.
@@ -151,6 +153,17 @@ fn browser_tests() -> Result<()> {
     call(
         command(tools::npm(), "test")
             .current_dir(tools::E2E)
+            .env("CHROMIUM", tools::chromium()?),
+    )
+}
+
+/// The npm package as others install it, with a bundler and without.
+fn npm_package() -> Result<()> {
+    let packed = npm::build()?;
+    let packed = packed.canonicalize().context("the npm package is gone")?;
+    call(
+        command("node", "--test tests/npm/package.test.mjs")
+            .env("LACUNA_PACKAGE", packed)
             .env("CHROMIUM", tools::chromium()?),
     )
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::stamp::Stamp;
 use crate::step::{call, cargo, command, output};
 
 /// The page's builder. Newer ones need a newer compiler than this project does.
@@ -235,14 +236,23 @@ pub(crate) fn arm() -> Option<Arm> {
     })
 }
 
-/// Makes sure that the browser tests' packages are installed as their lock file says.
+/// Makes sure that the browser tests' packages are installed.
+///
+/// # Errors
+/// As [`node_packages`].
+pub(crate) fn browser_tests() -> Result<()> {
+    node_packages(E2E)
+}
+
+/// Makes sure that the packages of `folder` are installed as its lock file says.
 ///
 /// # Errors
 /// If npm fails, most often for want of a network.
-pub(crate) fn browser_tests() -> Result<()> {
-    let lock = format!("{E2E}/package-lock.json");
-    let stamp = crate::stamp::Stamp::of("e2e-packages", &[&format!("{E2E}/package.json"), &lock])?;
-    if stamp.holds(&[&format!("{E2E}/node_modules")]) {
+pub(crate) fn node_packages(folder: &str) -> Result<()> {
+    let lock = format!("{folder}/package-lock.json");
+    let name = format!("packages-{}", folder.replace('/', "-"));
+    let stamp = Stamp::of(&name, &[&format!("{folder}/package.json"), &lock])?;
+    if stamp.holds(&[&format!("{folder}/node_modules")]) {
         return Ok(());
     }
     let install = if Path::new(&lock).is_file() {
@@ -255,11 +265,11 @@ pub(crate) fn browser_tests() -> Result<()> {
             npm(),
             &format!("{install} --no-audit --no-fund --loglevel=error"),
         )
-        .current_dir(E2E)
+        .current_dir(folder)
         // Only playwright-core is used, with the system's Chromium.
         .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1"),
     )
-    .context("the browser tests' packages could not be installed")?;
+    .with_context(|| format!("the packages of {folder} could not be installed"))?;
     stamp.keep()
 }
 

@@ -1,0 +1,41 @@
+// Owns the answer for one post, as the worker serialises it (`shared::predict` in Rust).
+
+/** Which modalities the post had. */
+export type Case = "complete" | "text_missing" | "image_missing";
+
+/** What a modality's part in a class is measured in: a cosine of -1 to 1, or its summand of the logit. */
+export type Evidence = "cosine" | "logit";
+
+/** What is predicted for one post. */
+export interface Prediction {
+  /** Which modalities the post had. */
+  case: Case;
+  /** The likeliest class. */
+  label: string;
+  /** Its place in the order of the classes. */
+  index: number;
+  /** Its probability. */
+  probability: number;
+  /** The classes assigned: the likeliest alone, or in multi-label tasks every class of probability 0.5 or more. */
+  labels: string[];
+  /** What `image` and `text` of the classes are measured in. */
+  evidence: Evidence;
+  /** All classes, likeliest first. */
+  classes: ClassScore[];
+}
+
+/** What is predicted for one class. */
+export interface ClassScore {
+  /** The class. */
+  label: string;
+  /** Its place in the order of the classes. */
+  index: number;
+  /** Softmax over the classes, or in multi-label tasks the sigmoid. */
+  probability: number;
+  /** What the softmax or sigmoid acts on. */
+  logit: number;
+  /** What the image says for the class; null if the post has none. */
+  image: number | null;
+  /** What the text says for the class; null if the post has none. */
+  text: number | null;
+}
