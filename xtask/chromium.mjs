@@ -5,7 +5,7 @@ import { basename, extname } from "node:path";
 import { launch } from "../tests/e2e/chromium.mjs";
 
 const SHIM = new URL("../tests/e2e/node_modules/@bjorn3/browser_wasi_shim/dist/", import.meta.url);
-const ORIGIN = "http://tests.localhost";
+const ORIGIN = "http://localhost";
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
 
 const [program, ...rest] = process.argv.slice(2);
