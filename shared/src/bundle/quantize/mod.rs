@@ -254,7 +254,7 @@ mod tests {
 
     fn layer(outputs: usize, width: usize, bias: bool) -> Weights {
         let device = candle_core::Device::Cpu;
-        let mut draw = |name: &str, shape: &[usize]| {
+        let draw = |name: &str, shape: &[usize]| {
             let tensor = normal(&mut stream(3, name), shape, 0.1, &device).unwrap();
             (name.to_string(), tensor)
         };
