@@ -27,7 +27,8 @@ pub enum Dtype {
     F32,
     /// Matrices in half precision, vectors as trained: half the size.
     F16,
-    /// The towers' matrices in bytes, each row with a scale, and computed in bytes: a quarter of the size.
+    /// The towers' matrices in bytes, each row with a scale, and computed in bytes; other matrices in half precision: a
+    /// quarter of the size.
     Int8,
 }
 

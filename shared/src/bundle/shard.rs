@@ -83,7 +83,8 @@ impl View for Raw {
     }
 }
 
-/// The pieces of a tensor, each with what must lie in the same file. Vectors stay f32.
+/// The pieces of a tensor, each with what must lie in the same file. Vectors stay f32; matrices of floats do with
+/// [`Dtype::F32`] alone.
 fn pieces(
     name: &str,
     weight: &Weight,
