@@ -1,12 +1,15 @@
 //! Owns rounding a run's weights on its posts: what inputs they give the layers, and bytes whose errors cancel on these.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use candle_core::Device;
 use rayon::prelude::*;
 use shared::bundle::quantize::fed_back;
-use shared::bundle::quantize::inputs::Inputs;
+use shared::bundle::quantize::moments::Moments;
 use shared::config::PromptConfig;
 use shared::infer::Engine;
+use shared::infer::observer::Observer;
 use shared::infer::weights::Weights;
 use shared::{Case, Modality};
 
@@ -15,10 +18,14 @@ use super::run::TrainedRun;
 use crate::data::record::{self, Post};
 use crate::data::split::Split;
 
+/// Of the rows that one post gives a layer, at most so many are looked at: more say little new, and cost more than the
+/// tower itself.
+const ROWS: usize = 64;
+
 /// Weights that were rounded on posts.
 #[derive(Debug, Default)]
 pub struct Calibrated {
-    /// The towers' weights, matrices in bytes; those of a tower of which no post was seen are not there.
+    /// The towers' matrices in bytes, and their biases; those of a tower of which no post was seen are not there.
     pub weights: Weights,
     /// How many posts were seen with an image, and with a text.
     pub posts: [usize; 2],
@@ -54,7 +61,7 @@ fn tower(run: &TrainedRun, modality: Modality, posts: &[Post]) -> Result<(Weight
     let mut tensors = run.model(&Device::Cpu)?.fold()?;
     let towers = run.tensors.iter().filter(|(name, _)| own(name));
     tensors.extend(towers.map(|(name, tensor)| (name.clone(), tensor.clone())));
-    let mut weights = Weights::from_tensors(&tensors)?;
+    let weights = Weights::from_tensors(&tensors)?;
     let engine = Engine::load(run.config(), &[modality], weights.clone())?;
     // Without prompts a tower does the same in every case.
     let alike = run.config().prompt == PromptConfig::None;
@@ -66,18 +73,7 @@ fn tower(run: &TrainedRun, modality: Modality, posts: &[Post]) -> Result<(Weight
         let has = show(run, &engine, post, modality, &cases, &mut inputs);
         seen += usize::from(has.with_context(|| post.place())?);
     }
-    if seen == 0 {
-        return Ok((Weights::default(), 0));
-    }
-    inputs.balance(&mut weights)?;
-    // On all threads.
-    let layers = inputs.into_shared().into_par_iter();
-    let rounded = layers.map(|of| fed_back(&weights, &of.layers, &of.moments));
-    for layers in rounded.collect::<shared::Result<Vec<_>>>()? {
-        weights.0.extend(layers.0);
-    }
-    weights.0.retain(|name, _| own(name));
-    Ok((weights, seen))
+    Ok((inputs.round(&weights)?, seen))
 }
 
 /// Runs one side of a post through its tower, in these cases. False if the post does not have that side.
@@ -108,4 +104,56 @@ fn show(
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// The inputs of all layers of a tower, by the first of the layers that share them.
+#[derive(Default)]
+struct Inputs(BTreeMap<String, Shared>);
+
+/// Inputs that some layers have in common.
+struct Shared {
+    layers: Vec<String>,
+    moments: Moments,
+    /// How often they were seen.
+    times: usize,
+    /// What went wrong, if anything did.
+    result: shared::Result<()>,
+}
+
+impl Observer for Inputs {
+    fn see(&mut self, of: &str, layers: &[&str], rows: &[f32], width: usize) {
+        let names = match layers {
+            [] => vec![of.to_string()],
+            layers => layers.iter().map(|layer| format!("{of}.{layer}")).collect(),
+        };
+        let first = names.first().cloned().unwrap_or_default();
+        let shared = self.0.entry(first).or_insert_with(|| Shared {
+            layers: names,
+            moments: Moments::new(width),
+            times: 0,
+            result: Ok(()),
+        });
+        // Every so manieth row, each time from another one on.
+        let step = (rows.len() / width).div_ceil(ROWS).max(1);
+        let chosen = rows.chunks_exact(width).skip(shared.times % step);
+        let chosen: Vec<f32> = chosen.step_by(step).flatten().copied().collect();
+        shared.times += 1;
+        if shared.result.is_ok() {
+            shared.result = shared.moments.add(&chosen);
+        }
+    }
+}
+
+impl Inputs {
+    /// The matrices and biases of all layers that were seen, on all threads.
+    fn round(self, weights: &Weights) -> Result<Weights> {
+        let shared: Vec<Shared> = self.0.into_values().collect();
+        let rounded = shared.into_par_iter().map(|mut shared| {
+            shared.result?;
+            shared.moments.flush()?;
+            fed_back(weights, &shared.layers, &shared.moments)
+        });
+        let rounded: Vec<Weights> = rounded.collect::<shared::Result<_>>()?;
+        Ok(Weights(rounded.into_iter().flat_map(|of| of.0).collect()))
+    }
 }

@@ -4,10 +4,9 @@
 //! bytes that WebAssembly has takes one operand of seven bits. Token embeddings are only looked up, and get eight.
 //!
 //! [`quantize`] rounds each weight to the nearest; [`fed_back`] does better where it is known what a layer's inputs are
-//! like, after [`inputs::Inputs::balance`].
+//! like.
 
 pub mod feedback;
-pub mod inputs;
 pub mod moments;
 
 use kernels::product::LARGEST_WEIGHT;

@@ -75,21 +75,6 @@ impl Moments {
         Ok(())
     }
 
-    /// Makes these the moments of `(x - shift) / scale`, input by input. Rows must be in the products.
-    pub fn shift_and_scale(&mut self, shifts: &[f64], scales: &[f64]) {
-        let count = self.count as f64;
-        let (width, sums) = (self.width.max(1), &self.sums);
-        for (i, row) in self.products.chunks_exact_mut(width).enumerate() {
-            for (j, product) in row.iter_mut().enumerate() {
-                let (a, b) = (shifts[i], shifts[j]);
-                let moved = f64::from(*product) - a * sums[j] - b * sums[i] + count * a * b;
-                *product = (moved / (scales[i] * scales[j])) as f32;
-            }
-        }
-        let inputs = self.sums.iter_mut().zip(shifts).zip(scales);
-        inputs.for_each(|((sum, shift), scale)| *sum = (*sum - count * shift) / scale);
-    }
-
     /// The mean row.
     pub fn mean(&self) -> Vec<f64> {
         let count = self.count.max(1) as f64;
