@@ -173,9 +173,9 @@ mod tests {
             b.swap(k, top.unwrap());
             for i in (0..n).filter(|&i| i != k) {
                 let factor = a[i][k] / a[k][k];
-                for j in 0..n {
-                    a[i][j] -= factor * a[k][j];
-                }
+                let pivot = a[k].clone();
+                let row = a[i].iter_mut().zip(&pivot);
+                row.for_each(|(a, p)| *a -= factor * p);
                 b[i] -= factor * b[k];
             }
         }
