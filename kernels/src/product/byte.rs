@@ -1,12 +1,12 @@
 //! Owns products in bytes, with sums in i32 that are exact.
 //!
-//! Weights w are 7-bit integers times a scale of their output; inputs x are 8-bit integers a times a scale of their row.
-//! What kernels sum is `Σ a u` with `u = w + 64` in 0..=127, and `Σ a w = Σ a u - 64 Σ a`, where the last sum is known
-//! beforehand: no integer is rounded.
+//! Weights w are 7-bit integers times a scale of their output; inputs x are `(a - zero) * scale` with 8-bit integers a and
+//! a scale and a zero of their row. What kernels sum is `Σ a u` with `u = w + 64` in 0..=127, and
+//! `Σ (a - zero) w = Σ a u - 64 Σ a - zero Σ w`, where the last two sums are known beforehand: no integer is rounded.
 //!
 //! Kernels may sum the products of four inputs in 16 bits ([`MEETING`] says which) before they widen them. A row's scale
-//! is so large that these never overflow: `127 Σ |a|` fits. That costs a row whose large values crowd together up to one
-//! of its bits, and others nothing.
+//! is so large that these never overflow: `127 Σ a` of the positive ones fits, and so does that of the negative ones.
+//! That costs a row whose large values crowd together up to one of its bits, and others nothing.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -28,8 +28,11 @@ const OFFSET: i32 = 64;
 const LARGEST_INPUT: f32 = 127.0;
 /// Of each eight inputs, 0, 1, 4 and 5 meet in a lane of 16 bits, and so do 2, 3, 6 and 7.
 const MEETING: usize = 8;
-/// Their sizes are at most this together: 127 * 258 < 2^15, and rounding adds up to half to each of the four.
+/// Those of one sign are at most this together: 127 * 258 < 2^15, and rounding adds up to half to each of the four.
 const CROWD: f32 = 256.0;
+/// The zero of rows with few negative values, as activations leave them: more steps for the positive ones. Four zeros
+/// that meet leave room for some negative values.
+const LOW_ZERO: f32 = -48.0;
 
 /// Rows of input in bytes.
 #[derive(Default)]
@@ -39,10 +42,11 @@ pub struct ByteRows {
     rows: Vec<ByteRow>,
 }
 
-/// What is known of one row: `x = a * scale`.
+/// What is known of one row: `x = (a - zero) * scale`.
 #[derive(Clone, Copy, Default)]
 struct ByteRow {
     scale: f32,
+    zero: i32,
     /// The sum of its bytes.
     sum: i32,
 }
@@ -101,7 +105,7 @@ fn quantise(x: &[f32], out: &mut [i8]) -> ByteRow {
     // 1.5 * 2^23: added to a small number it leaves the nearest integer in the low bits, without a conversion that
     // would keep the loop from being SIMD.
     const ROUND: f32 = 12_582_912.0;
-    let scale = scale(x);
+    let (scale, zero) = steps(x);
     let inverse = 1.0 / scale;
     if !inverse.is_finite() || !scale.is_finite() {
         out.fill(0);
@@ -109,7 +113,7 @@ fn quantise(x: &[f32], out: &mut [i8]) -> ByteRow {
     }
     // Values are in range but for rounding; the bounds also catch what is no number.
     let byte = |x: f32| {
-        let a = x * inverse;
+        let a = x * inverse + zero;
         let a = if a > -LARGEST_INPUT {
             a
         } else {
@@ -137,29 +141,35 @@ fn quantise(x: &[f32], out: &mut [i8]) -> ByteRow {
     }
     // What pads a row to whole units counts for nothing.
     out[x.len()..].fill(0);
-    ByteRow { scale, sum }
+    let zero = zero as i32;
+    ByteRow { scale, zero, sum }
 }
 
-/// The least scale with which no byte is too large, and no four that meet are too large together.
+/// The least scale with which no byte is too large, and no four that meet are too large together; and the zero that
+/// allows it.
 #[inline(always)]
-fn scale(x: &[f32]) -> f32 {
+fn steps(x: &[f32]) -> (f32, f32) {
     const LANES: usize = 2 * MEETING;
     let larger = |a: f32, b: f32| if a > b { a } else { b };
-    let (mut tops, mut crowds) = ([0f32; LANES], [0f32; 4]);
+    // Of the values above and below zero: the largest size, and the largest sum of sizes that meet.
+    let (mut tops, mut crowds) = ([[0f32; LANES]; 2], [[0f32; 4]; 2]);
     let mut look_at = |block: &[f32; LANES]| {
-        let sizes = block.map(f32::abs);
-        for (top, size) in tops.iter_mut().zip(sizes) {
-            *top = larger(size, *top);
-        }
-        // Values four places apart, of both halves; then neighbours.
-        let sums: [f32; 8] = std::array::from_fn(|i| {
-            let first = i + i / 4 * 4;
-            sizes[first] + sizes[first + 4]
-        });
-        let even = [sums[0], sums[2], sums[4], sums[6]];
-        let odd = [sums[1], sums[3], sums[5], sums[7]];
-        for (crowd, (a, b)) in crowds.iter_mut().zip(even.into_iter().zip(odd)) {
-            *crowd = larger(a + b, *crowd);
+        let above = block.map(|x| larger(x, 0.0));
+        let below = block.map(|x| larger(-x, 0.0));
+        for (side, sizes) in [above, below].into_iter().enumerate() {
+            for (top, size) in tops[side].iter_mut().zip(sizes) {
+                *top = larger(size, *top);
+            }
+            // Values four places apart, of both halves; then neighbours.
+            let sums: [f32; 8] = std::array::from_fn(|i| {
+                let first = i + i / 4 * 4;
+                sizes[first] + sizes[first + 4]
+            });
+            let even = [sums[0], sums[2], sums[4], sums[6]];
+            let odd = [sums[1], sums[3], sums[5], sums[7]];
+            for (crowd, (a, b)) in crowds[side].iter_mut().zip(even.into_iter().zip(odd)) {
+                *crowd = larger(a + b, *crowd);
+            }
         }
     };
     let (blocks, rest) = x.as_chunks();
@@ -167,9 +177,22 @@ fn scale(x: &[f32]) -> f32 {
     let mut last = [0.0; LANES];
     last[..rest.len()].copy_from_slice(rest);
     look_at(&last);
-    let top = tops.into_iter().fold(0f32, f32::max);
-    let crowd = crowds.into_iter().fold(0f32, f32::max);
-    (top / LARGEST_INPUT).max(crowd / CROWD)
+    let [high, low] = tops.map(|tops| tops.into_iter().fold(0f32, f32::max));
+    let [above, below] = crowds.map(|crowds| crowds.into_iter().fold(0f32, f32::max));
+    let middle = (high.max(low) / LARGEST_INPUT).max(above.max(below) / CROWD);
+    let shifted = (high / (LARGEST_INPUT - LOW_ZERO))
+        .max(low / (LARGEST_INPUT + LOW_ZERO))
+        .max(above / CROWD)
+        .max(below / (CROWD + 4.0 * LOW_ZERO));
+    if shifted < middle {
+        (shifted, LOW_ZERO)
+    } else {
+        (middle, 0.0)
+    }
+}
+
+fn in_range(weight: i8) -> i8 {
+    weight.clamp(-LARGEST_WEIGHT - 1, LARGEST_WEIGHT)
 }
 
 /// Weights [outputs, inputs] in panels of the kernel's columns.
@@ -179,6 +202,8 @@ pub(super) struct BytePanels {
     values: Buffer<u8>,
     /// Of each output.
     scales: Vec<f32>,
+    /// The sum of each output's weights.
+    sums: Vec<i32>,
 }
 
 impl BytePanels {
@@ -194,6 +219,7 @@ impl BytePanels {
             inputs,
             values: Buffer::zeros(panels * kernel.columns * padded),
             scales: vec![0.0; outputs],
+            sums: vec![0; outputs],
         }
     }
 
@@ -202,7 +228,7 @@ impl BytePanels {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.values.values().len() + 4 * self.scales.len()
+        self.values.values().len() + 4 * (self.scales.len() + self.sums.len())
     }
 
     /// Sets outputs from `first` on.
@@ -216,11 +242,11 @@ impl BytePanels {
             for (line, part) in panel.chunks_exact_mut(columns * unit).zip(row.chunks(unit)) {
                 let to = &mut line[output % columns * unit..];
                 for (&value, to) in part.iter().zip(to) {
-                    let value = value.clamp(-LARGEST_WEIGHT - 1, LARGEST_WEIGHT);
-                    *to = (i32::from(value) + OFFSET) as u8;
+                    *to = (i32::from(in_range(value)) + OFFSET) as u8;
                 }
             }
             self.scales[output] = *scale;
+            self.sums[output] = row.iter().map(|&w| i32::from(in_range(w))).sum();
         }
     }
 
@@ -243,6 +269,7 @@ impl BytePanels {
             range: range.clone(),
             rows: &x.rows,
             scales: &self.scales[range.clone()],
+            sums: &self.sums[range.clone()],
             bias,
             finish,
         };
@@ -274,6 +301,7 @@ struct Epilogue<'a> {
     range: Range<usize>,
     rows: &'a [ByteRow],
     scales: &'a [f32],
+    sums: &'a [i32],
     bias: &'a [f32],
     finish: Finish,
 }
@@ -283,50 +311,63 @@ impl Store<i32> for Epilogue<'_> {
         let from = at.column.max(self.range.start);
         let to = (at.column + columns).min(self.range.end);
         let wanted = from - self.range.start..to - self.range.start;
-        let (scales, bias) = (&self.scales[wanted.clone()], &self.bias[wanted.clone()]);
+        let of = Outputs {
+            scales: &self.scales[wanted.clone()],
+            sums: &self.sums[wanted.clone()],
+            bias: &self.bias[wanted.clone()],
+        };
         for (i, sums) in sums.chunks_exact(columns).enumerate() {
             let sums = &sums[from - at.column..to - at.column];
             // SAFETY: each panel has columns of its own, and each panel belongs to one thread.
             let out = unsafe { self.output.row(at.row + i, wanted.clone()) };
-            finish_row(
-                out,
-                sums,
-                self.rows[at.row + i],
-                [scales, bias],
-                self.finish,
-            );
+            finish_row(out, sums, self.rows[at.row + i], of, self.finish);
         }
     }
 }
 
+/// What is known of some outputs.
+#[derive(Clone, Copy)]
+struct Outputs<'a> {
+    scales: &'a [f32],
+    sums: &'a [i32],
+    bias: &'a [f32],
+}
+
 #[multiversion(targets = "simd")]
-fn finish_row(
-    out: &mut [f32],
-    sums: &[i32],
-    row: ByteRow,
-    [scales, bias]: [&[f32]; 2],
-    finish: Finish,
-) {
-    let known = OFFSET * row.sum;
-    let value = |sum: i32, scale: f32, bias: f32| (sum - known) as f32 * (row.scale * scale) + bias;
+fn finish_row(out: &mut [f32], sums: &[i32], row: ByteRow, of: Outputs<'_>, finish: Finish) {
     // Whole columns of the narrowest panel at a time: short loops of an unknown length would not become SIMD code.
     const LANES: usize = 8;
     let (out, out_rest) = out.as_chunks_mut::<LANES>();
     let (sums, sums_rest) = sums.as_chunks::<LANES>();
-    let (scales, scales_rest) = scales.as_chunks::<LANES>();
-    let (bias, bias_rest) = bias.as_chunks::<LANES>();
-    for (((out, sums), scales), bias) in out.iter_mut().zip(sums).zip(scales).zip(bias) {
-        let mut values: [f32; LANES] =
-            std::array::from_fn(|lane| value(sums[lane], scales[lane], bias[lane]));
-        finish.apply(&mut values, out);
-        *out = values;
+    let (scales, scales_rest) = of.scales.as_chunks::<LANES>();
+    let (weights, weights_rest) = of.sums.as_chunks::<LANES>();
+    let (bias, bias_rest) = of.bias.as_chunks::<LANES>();
+    let outputs = weights.iter().zip(scales).zip(bias);
+    for ((out, sums), ((weights, scales), bias)) in out.iter_mut().zip(sums).zip(outputs) {
+        finish_lanes(out, sums, row, (weights, scales, bias), finish);
     }
-    let rest = out_rest.iter_mut().zip(sums_rest).zip(scales_rest);
-    for (((out, &sum), &scale), &bias) in rest.zip(bias_rest) {
-        let mut values = [value(sum, scale, bias)];
-        finish.apply(&mut values, &[*out]);
-        *out = values[0];
+    let outputs = weights_rest.iter().zip(scales_rest).zip(bias_rest);
+    for ((out, &sum), ((&w, &scale), &bias)) in out_rest.iter_mut().zip(sums_rest).zip(outputs) {
+        let out = std::array::from_mut(out);
+        finish_lanes(out, &[sum], row, (&[w], &[scale], &[bias]), finish);
     }
+}
+
+#[inline(always)]
+fn finish_lanes<const N: usize>(
+    out: &mut [f32; N],
+    sums: &[i32; N],
+    row: ByteRow,
+    (weights, scales, bias): (&[i32; N], &[f32; N], &[f32; N]),
+    finish: Finish,
+) {
+    let known = OFFSET * row.sum;
+    let mut values: [f32; N] = std::array::from_fn(|lane| {
+        let sum = sums[lane] - known - row.zero * weights[lane];
+        sum as f32 * (row.scale * scales[lane]) + bias[lane]
+    });
+    finish.apply(&mut values, out);
+    *out = values;
 }
 
 #[cfg(test)]
