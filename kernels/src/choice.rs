@@ -13,13 +13,16 @@ use crate::tile::byte_kernel;
 /// Place of the chosen kernel among the rivals; beyond them for none.
 static RIVAL: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Rounds of all. A browser translates a loop well only after it has run for a while.
-const ROUNDS: usize = 8;
+/// Milliseconds to try for at least. A browser translates a loop well only some time after it has begun to run, on
+/// another thread: until then times tell nothing.
+const LEAST_TIME: f64 = 150.0;
+/// Rounds of all at most, whatever the clock says.
+const MOST_ROUNDS: usize = 200;
 /// Products a round: about a millisecond, which every browser's clock can tell.
 const PRODUCTS: usize = 200;
 /// Rows, inputs and outputs of a product; too small to be shared between threads.
 const SIZE: [usize; 3] = [30, 768, 8];
-/// A rival must be faster by this much.
+/// What is not faster by this much is no faster.
 const LEAD: f64 = 0.97;
 
 /// Inputs that are their own bytes, as large as they may be where they meet.
@@ -30,7 +33,8 @@ pub(crate) fn rival() -> usize {
 }
 
 /// Times the kernels for products in bytes with a `clock` in milliseconds, and takes the fastest that computes rightly
-/// from now on. Returns at once where there is no choice; else it takes some tens of milliseconds.
+/// from now on. Returns at once where there is no choice; else it goes on for 0.15 s and until nothing has become faster
+/// for half of the time.
 pub fn choose(mut clock: impl FnMut() -> f64) {
     let rivals = byte_kernel().rivals.len();
     if rivals == 0 {
@@ -42,13 +46,23 @@ pub fn choose(mut clock: impl FnMut() -> f64) {
         .filter(|&rival| trial.is_right(rival))
         .collect();
     let mut best = vec![f64::INFINITY; right.len()];
-    for _ in 0..ROUNDS {
+    let start = clock();
+    let mut improved = start;
+    for _ in 0..MOST_ROUNDS {
         for (&rival, best) in right.iter().zip(&mut best) {
-            let start = clock();
+            let begun = clock();
             for _ in 0..PRODUCTS {
                 trial.run(rival);
             }
-            *best = best.min(clock() - start);
+            let now = clock();
+            if now - begun < LEAD * *best {
+                improved = now;
+            }
+            *best = best.min(now - begun);
+        }
+        let now = clock();
+        if now - start >= LEAST_TIME && now - improved >= (now - start) / 2.0 {
+            break;
         }
     }
     let mut chosen: Option<(usize, f64)> = None;
