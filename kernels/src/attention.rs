@@ -4,7 +4,6 @@
 use multiversion::multiversion;
 
 use crate::exp::exp;
-use crate::norm::sum;
 use crate::parallel::{self, Nanoseconds};
 use crate::product::{Output, Place, Rows, Store, sweep};
 use crate::tile::{FloatKernel, float_kernel};
@@ -79,6 +78,7 @@ impl Heads {
             key_columns * width,
             value_columns * keys,
             QUERIES * key_columns,
+            QUERIES,
         ];
         let size: usize = sizes.iter().sum();
         scratch.0.resize(heads * size, 0.0);
@@ -86,7 +86,8 @@ impl Heads {
         let whole = Nanoseconds::of_products(2 * heads * width * queries.rows * keys);
         parallel::for_each_chunk(&mut scratch.0, size, whole, |head, scratch| {
             let (key_panels, rest) = scratch.split_at_mut(sizes[0]);
-            let (value_panels, weights) = rest.split_at_mut(sizes[1]);
+            let (value_panels, rest) = rest.split_at_mut(sizes[1]);
+            let (weights, factors) = rest.split_at_mut(sizes[2]);
             let at = head * width;
             let mut first = 0;
             for [k, v] in [memory.prefix, memory.tokens] {
@@ -112,12 +113,14 @@ impl Heads {
                     row: 0,
                     column: 0,
                     width: key_columns,
+                    factors: None,
                 };
                 let wanted = 0..seen.div_ceil(kernel.columns);
                 sweep(kernel, q, width, width, key_panels, wanted, false, &scores);
-                for (i, row) in weights.chunks_exact_mut(key_columns).take(rows).enumerate() {
+                let each = weights.chunks_exact_mut(key_columns).zip(&mut *factors);
+                for (i, (row, factor)) in each.take(rows).enumerate() {
                     let seen = if causal { seen - rows + 1 + i } else { seen };
-                    softmax(&mut row[..seen]);
+                    *factor = powers(&mut row[..seen]);
                     row[seen..].fill(0.0);
                 }
                 let p = Rows {
@@ -131,6 +134,7 @@ impl Heads {
                     row: start,
                     column: at,
                     width,
+                    factors: Some(&*factors),
                 };
                 sweep(kernel, p, keys, keys, value_panels, wanted, false, &answers);
             }
@@ -185,6 +189,8 @@ struct Part<'a> {
     column: usize,
     /// The product's columns.
     width: usize,
+    /// Each of the product's rows is multiplied by its own.
+    factors: Option<&'a [f32]>,
 }
 
 impl Store<f32> for Part<'_> {
@@ -194,28 +200,50 @@ impl Store<f32> for Part<'_> {
             let wanted = self.column + at.column..self.column + to;
             // SAFETY: each head has columns of its own, and each head belongs to one thread.
             let out = unsafe { self.output.row(self.row + at.row + i, wanted) };
-            out.copy_from_slice(&sums[..to - at.column]);
+            let sums = &sums[..to - at.column];
+            match self.factors {
+                None => out.copy_from_slice(sums),
+                Some(factors) => {
+                    let factor = factors[at.row + i];
+                    let each = out.iter_mut().zip(sums);
+                    each.for_each(|(out, sum)| *out = sum * factor);
+                }
+            }
         }
     }
 }
 
+/// Makes scores their exponentials, the largest 1, and returns what turns these into a softmax: one over their sum. To
+/// multiply what is made of them is less work than to multiply them.
 #[multiversion(targets = "simd")]
-fn softmax(row: &mut [f32]) {
+fn powers(row: &mut [f32]) -> f32 {
     const LANES: usize = 16;
+    let (chunks, rest) = row.as_chunks_mut::<LANES>();
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
     let mut tops = [f32::NEG_INFINITY; LANES];
-    let chunks = row.chunks_exact(LANES);
-    for (top, &x) in tops.iter_mut().zip(chunks.remainder()) {
-        *top = x;
-    }
-    for chunk in chunks {
+    for chunk in &*chunks {
         for (top, &x) in tops.iter_mut().zip(chunk) {
-            *top = if x > *top { x } else { *top };
+            *top = larger(x, *top);
         }
     }
-    let top = tops.into_iter().fold(f32::NEG_INFINITY, f32::max);
-    row.iter_mut().for_each(|x| *x = exp(*x - top));
-    let norm = 1.0 / sum(row, |x| x);
-    row.iter_mut().for_each(|x| *x *= norm);
+    let top = tops
+        .iter()
+        .chain(&*rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, larger);
+    let mut sums = [0f32; LANES];
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *x = exp(*x - top);
+            *sum += *x;
+        }
+    }
+    let mut sum: f32 = sums.iter().sum();
+    for x in rest {
+        *x = exp(*x - top);
+        sum += *x;
+    }
+    1.0 / sum
 }
 
 #[cfg(test)]
