@@ -3,7 +3,7 @@
 /// Work of fewer nanoseconds, on one thread, is done sooner than another thread wakes up. In a browser that takes the
 /// time of some products.
 const WORTH_SHARING: usize = if cfg!(target_arch = "wasm32") {
-    200_000
+    100_000
 } else {
     20_000
 };
