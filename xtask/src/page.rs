@@ -29,7 +29,7 @@ const INPUTS: [&str; 17] = [
     "web/icon.svg",
     "web/isolate.js",
     "web/start.js",
-    "web/style.css",
+    "web/style",
     "shared/Cargo.toml",
     "shared/src",
     COMMITTED_BUNDLE,
