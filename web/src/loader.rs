@@ -32,6 +32,7 @@ pub async fn load(
     let total = files.iter().map(|file| file.bytes).sum();
     let summary = Summary {
         about: about.about,
+        checksum: about.checksum,
         classes: about.config.classes,
         dtype: about.dtype,
         bytes: total,
