@@ -11,5 +11,6 @@ pub mod notice;
 mod numbers;
 pub mod page;
 pub mod progress;
+pub mod teach;
 mod views;
 mod words;

@@ -9,6 +9,7 @@ use super::bench::{Bench, samples};
 use super::dom::report;
 use super::model::{Model, State};
 use super::notice::Notice;
+use super::teach::Teach;
 use super::views;
 
 /// Wires the page and starts the model.
@@ -21,7 +22,8 @@ pub fn start() -> Result<(), JsValue> {
     let model = Model::find(Rc::clone(&notice))?;
     let again = Rc::clone(&model);
     notice.on_again(move || report(again.load()))?;
-    let bench = Bench::find(Rc::clone(&model), notice)?;
+    let bench = Bench::find(Rc::clone(&model), Rc::clone(&notice))?;
+    Teach::find(Rc::clone(&model), Rc::clone(&bench), notice)?;
 
     // The bundle and the samples are fetched; after both, every request counts.
     let left = Rc::new(std::cell::Cell::new(2_u8));
