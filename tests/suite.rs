@@ -11,6 +11,7 @@ mod dcp_golden;
 mod engine;
 mod evaluation;
 mod experiments;
+mod explaining;
 mod frozen;
 mod gradients;
 mod head_golden;
