@@ -68,7 +68,10 @@ pub(crate) fn list(page: &Path) -> Result<()> {
 fn describe(folder: &str, manifest: &Value) -> Value {
     let about = &manifest["about"];
     let files = manifest["files"].as_array();
-    let sizes = files.into_iter().flatten().map(|file| file["bytes"].as_u64());
+    let sizes = files
+        .into_iter()
+        .flatten()
+        .map(|file| file["bytes"].as_u64());
     let figures = about["figures"].as_array();
     let accuracy = |split: &str| -> Vec<&Value> {
         let all = figures.into_iter().flatten();
@@ -137,7 +140,10 @@ mod tests {
         assert_eq!(described["folder"], "bundle-2/");
         assert_eq!(described["bytes"], 7);
         assert_eq!(described["classes"], 2);
-        assert_eq!(described["about"]["figures"], json!([figure("val", "accuracy")]));
+        assert_eq!(
+            described["about"]["figures"],
+            json!([figure("val", "accuracy")])
+        );
         assert!(described["about"]["made"].is_null());
     }
 }

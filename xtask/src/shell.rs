@@ -42,7 +42,10 @@ pub(crate) fn list(page: &Path) -> Result<()> {
         let in_bundle = path
             .parent()
             .is_some_and(|folder| folder.join(MANIFEST).is_file());
-        let name = path.strip_prefix(page)?.to_string_lossy().replace('\\', "/");
+        let name = path
+            .strip_prefix(page)?
+            .to_string_lossy()
+            .replace('\\', "/");
         // Trunk leaves what is half built under a name with a dot first.
         if in_bundle || name.starts_with('.') || [LIST, SERVICE_WORKER].contains(&name.as_str()) {
             continue;
@@ -76,7 +79,12 @@ mod tests {
             list(&folder).unwrap();
             let json = fs::read(folder.join(LIST)).unwrap();
             let shell: serde_json::Value = serde_json::from_slice(&json).unwrap();
-            let names: Vec<_> = shell["files"].as_object().unwrap().keys().cloned().collect();
+            let names: Vec<_> = shell["files"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect();
             assert_eq!(names, ["index.html", "workers/a.js"]);
             shell["version"].as_str().unwrap().to_owned()
         };

@@ -10,6 +10,7 @@ use web_sys::{
 };
 
 use super::artefact;
+use super::bundles::Choice;
 use super::dom::{document, listen, report};
 use crate::protocol::{Artefact, Code, Event, Failure, Request, from_js};
 
@@ -52,6 +53,31 @@ impl Client {
     /// If the message cannot be sent.
     pub fn ask(&self, request: &Request, image: Option<&Uint8Array>) -> Result<(), JsValue> {
         let message = request.to_message(image)?;
+        let worker = self.0.worker.borrow();
+        worker
+            .as_ref()
+            .map_or(Ok(()), |worker| worker.post_message(&message))
+    }
+
+    /// Has the worker load a bundle, and keep it if it comes from beside the page.
+    ///
+    /// # Errors
+    /// If the message cannot be sent.
+    pub fn load(&self, choice: &Choice) -> Result<(), JsValue> {
+        let (url, files) = match choice {
+            Choice::Offered(offer) => (offer.address()?, None),
+            Choice::Own(local) => (String::new(), Some(&local.files)),
+        };
+        let request = Request::Load {
+            keep: files.is_none(),
+            url,
+            threads: None,
+            only: None,
+        };
+        let message = request.to_message(None)?;
+        if let Some(files) = files {
+            Reflect::set(&message, &"files".into(), files)?;
+        }
         let worker = self.0.worker.borrow();
         worker
             .as_ref()

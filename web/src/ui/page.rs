@@ -5,19 +5,22 @@ use std::rc::Rc;
 
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::Url;
 
+use super::bundles::{Bundles, Choice, News};
 use super::client::Client;
-use super::dom::{document, report};
+use super::dom::report;
 use super::network::Network;
 use super::notice::Notice;
+use super::offer::{self, Offer};
 use super::picture::{Change, PictureBox};
 use super::post::{Picture, Post};
 use super::progress::Progress;
+use super::question::Question;
 use super::result::ResultPanel;
+use super::storage::Storage;
 use super::text::Text;
 use super::{samples, words};
-use crate::protocol::{Code, Event, Failure, Request};
+use crate::protocol::{Code, Event, Failure, Request, Summary};
 
 /// Everything that can happen to the page.
 enum Action {
@@ -29,6 +32,12 @@ enum Action {
     Text(String),
     Sample(Option<Picture>, &'static str),
     SamplesShown,
+    /// The bundles beside the page are known.
+    Offers(Vec<Offer>),
+    Model(News),
+    /// What is kept of page and model was seen to.
+    Settled,
+    Forgotten,
     Restart,
     Worker(Event),
 }
@@ -40,8 +49,11 @@ pub struct Page {
     post: RefCell<Post>,
     /// Whether the model answers.
     ready: Cell<bool>,
-    /// Steps left until nothing more is fetched: the bundle and the samples.
-    fetching: Cell<u8>,
+    /// The model that is in use or on its way.
+    choice: RefCell<Option<Choice>>,
+    /// What must be there until nothing more is fetched: the samples, and the model with everything kept.
+    samples_shown: Cell<bool>,
+    settled: Cell<bool>,
     /// The number of the last request, and whether its answer is awaited.
     asked: Cell<u32>,
     awaiting: Cell<bool>,
@@ -55,6 +67,9 @@ pub struct Page {
     result: ResultPanel,
     notice: Rc<Notice>,
     network: Network,
+    bundles: Rc<Bundles>,
+    storage: Rc<Storage>,
+    question: Question,
 }
 
 impl Page {
@@ -70,11 +85,14 @@ impl Page {
         };
         let with = || Rc::clone(&act);
         let (image, text, again) = (with(), with(), with());
+        let (model, agreed, forgotten) = (with(), with(), with());
         let page = Page {
             client: RefCell::default(),
             post: RefCell::default(),
             ready: Cell::new(false),
-            fetching: Cell::new(2),
+            choice: RefCell::default(),
+            samples_shown: Cell::new(false),
+            settled: Cell::new(false),
             asked: Cell::new(0),
             awaiting: Cell::new(false),
             stale: Cell::new(false),
@@ -85,11 +103,15 @@ impl Page {
             result: ResultPanel::find()?,
             notice: Notice::find(move || again(Action::Restart))?,
             network: Network::observe()?,
+            bundles: Bundles::find(move |news| model(Action::Model(news)))?,
+            storage: Storage::find(move || forgotten(Action::Forgotten))?,
+            question: Question::find(move || agreed(Action::Restart))?,
             act,
         };
         page.result.say(words::EMPTY);
         page.post.borrow_mut().text = page.text.value();
-        page.start_worker()?;
+        let offered = Rc::clone(&page.act);
+        spawn_local(async move { offered(Action::Offers(offer::offers().await)) });
         let (chosen, shown) = (Rc::clone(&page.act), Rc::clone(&page.act));
         spawn_local(async move {
             report(
@@ -153,7 +175,23 @@ impl Page {
                 self.set_picture(picture)
             }
             Action::SamplesShown => {
+                self.samples_shown.set(true);
                 self.fetched();
+                Ok(())
+            }
+            Action::Offers(offers) => self.offer(offers),
+            Action::Model(News::Chosen(choice)) => self.load(choice),
+            Action::Model(News::Refused(failure)) => {
+                self.notice.say(&failure, false);
+                Ok(())
+            }
+            Action::Settled => {
+                self.settled.set(true);
+                self.fetched();
+                Ok(())
+            }
+            Action::Forgotten => {
+                self.bundles.forgotten();
                 Ok(())
             }
             Action::Restart => self.start_worker(),
@@ -209,18 +247,11 @@ impl Page {
     fn hear(&self, event: Event) -> Result<(), JsValue> {
         match event {
             Event::Awake => {
-                let base = document()?.base_uri()?.unwrap_or_default();
-                let url = Url::new_with_base("bundle/", &base)?.href();
-                self.client.borrow().as_ref().map_or(Ok(()), |client| {
-                    client.ask(
-                        &Request::Load {
-                            url,
-                            threads: None,
-                            only: None,
-                        },
-                        None,
-                    )
-                })
+                let client = self.client.borrow();
+                match (&*client, &*self.choice.borrow()) {
+                    (Some(client), Some(choice)) => client.load(choice),
+                    _ => Ok(()),
+                }
             }
             Event::Progress { loaded, total } => {
                 self.progress.show(loaded, total);
@@ -232,7 +263,7 @@ impl Page {
                 let fell_back = client.as_ref().is_some_and(Client::fell_back);
                 drop(client);
                 self.progress.done(&summary, fell_back);
-                self.fetched();
+                self.keep(summary);
                 self.ask()
             }
             Event::Prediction {
@@ -273,9 +304,49 @@ impl Page {
         }
     }
 
-    /// Starts the worker, or starts it again after a failure.
+    /// Shows the bundles beside the page, and loads the first if nobody need be asked.
+    fn offer(&self, offers: Vec<Offer>) -> Result<(), JsValue> {
+        let first = offers.first().cloned();
+        self.bundles.offer(offers)?;
+        // The visitor may have been quicker.
+        if self.choice.borrow().is_some() {
+            return Ok(());
+        }
+        let welcome = first.as_ref().is_none_or(Offer::is_welcome);
+        let first = first.unwrap_or_else(Offer::unlisted);
+        if welcome {
+            return self.load(Choice::Offered(first));
+        }
+        self.progress.failed();
+        self.question.ask(&first);
+        *self.choice.borrow_mut() = Some(Choice::Offered(first));
+        Ok(())
+    }
+
+    /// Loads a model in place of the one that is there.
+    fn load(&self, choice: Choice) -> Result<(), JsValue> {
+        *self.choice.borrow_mut() = Some(choice);
+        self.start_worker()
+    }
+
+    /// Has page and model kept, and says what is.
+    fn keep(&self, summary: Summary) {
+        let choice = self.choice.borrow().clone();
+        let from_address = matches!(choice, Some(Choice::Offered(_)));
+        let kept = from_address && summary.refused.is_none();
+        self.bundles.using(choice.as_ref(), kept);
+        let (storage, act) = (Rc::clone(&self.storage), Rc::clone(&self.act));
+        spawn_local(async move {
+            storage.loaded(&summary, from_address).await;
+            act(Action::Settled);
+        });
+    }
+
+    /// Starts the worker, or starts it again after a failure or for another model.
     fn start_worker(&self) -> Result<(), JsValue> {
         self.stop_worker();
+        self.question.answered();
+        self.bundles.using(None, false);
         self.progress.show(0, 0);
         let act = Rc::clone(&self.act);
         let client = Client::start(Rc::new(move |event| act(Action::Worker(event))))?;
@@ -286,15 +357,14 @@ impl Page {
     fn stop_worker(&self) {
         self.client.borrow_mut().take();
         self.ready.set(false);
+        self.settled.set(false);
         self.awaiting.set(false);
         self.stale.set(false);
     }
 
     /// One of the things fetched at the start is there; after the last one, every request counts.
     fn fetched(&self) {
-        let left = self.fetching.get().saturating_sub(1);
-        self.fetching.set(left);
-        if left == 0 {
+        if self.samples_shown.get() && self.settled.get() {
             self.network.loaded();
         }
     }

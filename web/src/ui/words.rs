@@ -2,7 +2,7 @@
 
 use shared::case::{Case, Modality};
 
-use crate::protocol::{Artefact, Dtype, Evidence, Summary};
+use crate::protocol::{About, Artefact, Dtype, Evidence, Summary};
 
 /// What the post has, and what is missing.
 pub fn case(case: Case) -> &'static str {
@@ -149,8 +149,8 @@ pub fn computing(summary: &Summary, fell_back: bool) -> String {
 }
 
 /// How often the model was right on posts that it was not trained on, if its bundle says so.
-pub fn accuracy(summary: &Summary) -> Option<String> {
-    let figures = &summary.about.figures;
+pub fn accuracy(about: &About) -> Option<String> {
+    let figures = &about.figures;
     let (split, posts) = [("test", "test"), ("val", "validation")]
         .into_iter()
         .find(|(split, _)| figures.iter().any(|figure| figure.split == *split))?;
