@@ -141,7 +141,7 @@ describe("kept files", () => {
   });
 
   for (const [what, block] of [
-    ["the browser has no caches", () => Reflect.deleteProperty(globalThis, "caches") || Reflect.deleteProperty(WindowOrWorkerGlobalScope.prototype, "caches")],
+    ["the browser has no caches", () => Object.defineProperty(globalThis, "caches", { value: undefined })],
     ["the browser refuses to open one", () => (CacheStorage.prototype.open = () => Promise.reject(new DOMException("The operation is insecure.", "SecurityError")))],
     ["there is no room", () => (Cache.prototype.put = () => Promise.reject(new DOMException("full", "QuotaExceededError")))],
   ]) {
@@ -151,11 +151,12 @@ describe("kept files", () => {
       const prepare = async (page) => {
         await page.addInitScript(`(${block})()`);
         await page.addInitScript((block) => {
-          const Plain = Blob;
-          globalThis.Blob = function (parts, options) {
-            const script = options?.type === "text/javascript";
-            return new Plain(script ? [`(${block})();\n`, ...parts] : parts, options);
-          };
+          globalThis.Blob = new Proxy(Blob, {
+            construct(Plain, [parts, options]) {
+              const script = options?.type === "text/javascript";
+              return new Plain(script ? [`(${block})();\n`, ...parts] : parts, options);
+            },
+          });
         }, String(block));
       };
       const { page, context, errors } = await open(browser, server.url, { prepare, serviceWorkers: "block" });

@@ -65,7 +65,15 @@ pub fn of_drop(data: &DataTransfer) -> impl Future<Output = Result<Local, Failur
         let entry = items.get(index).map(|item| item.webkit_get_as_entry());
         entries.extend(entry.and_then(Result::ok).flatten());
     }
+    // Without folders there may be files all the same.
+    let bare = data.files().filter(|_| entries.is_empty());
+    let bare: Vec<File> = bare.map_or(Vec::new(), |list| {
+        (0..list.length()).filter_map(|at| list.get(at)).collect()
+    });
     async move {
+        if !bare.is_empty() {
+            return of_files(bare).await;
+        }
         let mut files = Vec::new();
         for entry in &entries {
             walk(entry, &mut files, DEEPEST).await.map_err(|_| {
