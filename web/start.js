@@ -44,7 +44,7 @@ try {
   document.getElementById("loading").hidden = true;
   document.getElementById("notice").hidden = false;
   document.getElementById("notice-again").hidden = true;
-  document.getElementById("notice-message").textContent = "The page's program could not be started.";
-  document.getElementById("notice-hint").textContent =
-    "Reload the page; if that does not help, use a browser of 2023 or later (Chrome, Edge, Firefox, Safari 16.4).";
+  const words = JSON.parse(document.getElementById("words").textContent);
+  document.getElementById("notice-message").textContent = words["no-start"];
+  document.getElementById("notice-hint").textContent = words["no-start-hint"];
 }

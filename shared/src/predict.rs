@@ -1,6 +1,7 @@
 //! Owns predictions: classes with their probabilities and each modality's part in them.
 
 mod classifier;
+mod explain;
 mod network;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use crate::config::{ModelConfig, Task};
 use crate::head::Evidence;
 
 pub use classifier::{Classifier, RawPost};
+pub use explain::{Explainer, Explanation, ImageMap, Removal, TextMap};
 pub use network::{Network, OnDevice, PostFeatures, PreparedPost};
 
 /// What is predicted for one post.

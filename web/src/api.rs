@@ -2,8 +2,9 @@
 //! native program prints.
 
 use js_sys::{Date, Function, Reflect, Uint8Array};
+use shared::Case;
 use shared::bundle::Dtype;
-use shared::predict::Prediction;
+use shared::predict::{Explainer, Prediction, RawPost};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -115,6 +116,7 @@ impl Classifier {
         let network = self.classifier.network();
         network
             .embed(
+                Case::Complete,
                 pixels.as_deref(),
                 text.as_ref().map(|(ids, end)| (&ids[..], *end)),
             )
@@ -151,6 +153,30 @@ impl Classifier {
         self.classifier
             .classify(image, text)
             .map_err(loader::failure)
+    }
+}
+
+impl Classifier {
+    /// Begins to explain the score of a class, by its place.
+    ///
+    /// # Errors
+    /// If the post cannot be classified, or there is no such class.
+    pub fn explainer(
+        &self,
+        image: Option<&[u8]>,
+        text: Option<&str>,
+        class: usize,
+    ) -> Result<Explainer, Failure> {
+        let post = RawPost { image, text };
+        Explainer::new(&self.classifier, &post, class).map_err(loader::failure)
+    }
+
+    /// Goes on with an explanation; false if nothing is left to do.
+    ///
+    /// # Errors
+    /// If a tower fails.
+    pub fn explain(&self, explainer: &mut Explainer) -> Result<bool, Failure> {
+        explainer.step(&self.classifier).map_err(loader::failure)
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use shared::Modality;
 pub use shared::bundle::{About, Dtype};
 pub use shared::head::Evidence;
-pub use shared::predict::{ClassScore, Prediction};
+pub use shared::predict::{ClassScore, Explanation, ImageMap, Prediction, Removal, TextMap};
 use wasm_bindgen::{JsCast, JsValue};
 
 /// What the page asks of the worker.
@@ -39,6 +39,22 @@ pub enum Request {
         /// The text; absent is a missing modality.
         #[serde(default)]
         text: Option<String>,
+    },
+    /// Tell what the score of a class rests on in a post, by taking parts of it away. The image file's bytes travel
+    /// beside it. It gives way to other requests, and to [`Request::Cancel`].
+    Explain {
+        /// Returned with the answer.
+        id: u32,
+        /// The text; absent is a missing modality.
+        #[serde(default)]
+        text: Option<String>,
+        /// The class, by its place in the order of the classes.
+        class: usize,
+    },
+    /// Give up a request that is being worked on; it is never answered.
+    Cancel {
+        /// The request's number.
+        id: u32,
     },
     /// Drop the model and end the worker.
     Dispose,
@@ -70,6 +86,15 @@ pub enum Event {
         prediction: Prediction,
         /// Time from the request's arrival to the answer.
         milliseconds: f64,
+        /// Network requests of the worker since the bundle was loaded: always 0.
+        requests: u32,
+    },
+    /// What a class's score rests on.
+    Explanation {
+        /// The request's number.
+        id: u32,
+        /// By patch and by word.
+        explanation: Explanation,
         /// Network requests of the worker since the bundle was loaded: always 0.
         requests: u32,
     },
@@ -159,6 +184,8 @@ pub enum Code {
     Unsupported,
     /// The threads could not be started; an artefact without threads may run.
     Threads,
+    /// The answer was given up before it came.
+    Cancelled,
     /// A mistake of this program.
     Internal,
 }

@@ -28,7 +28,7 @@ const INPUTS: [&str; 21] = [
     "web/manifest.webmanifest",
     "web/offline.js",
     "web/start.js",
-    "web/style.css",
+    "web/style",
     "shared/Cargo.toml",
     "shared/src",
     "xtask/src/bundles.rs",

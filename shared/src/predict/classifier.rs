@@ -117,7 +117,11 @@ impl Classifier {
         posts.iter().enumerate().map(one).collect()
     }
 
-    fn prepare_one(&self, post: &RawPost<'_>) -> Result<PreparedPost> {
+    /// Preprocesses a post.
+    ///
+    /// # Errors
+    /// As [`Classifier::classify_many`], for one.
+    pub fn prepare_one(&self, post: &RawPost<'_>) -> Result<PreparedPost> {
         let text = post.text.filter(|text| !text.trim().is_empty());
         let case = Case::of(post.image.is_some(), text.is_some())?;
         let loaded = self.network.modalities();
@@ -127,26 +131,26 @@ impl Classifier {
         if let Some(modality) = wanted {
             return Err(crate::infer::absent(modality));
         }
-        let context = self
-            .network
-            .config()
-            .clip
-            .text_config
-            .max_position_embeddings;
-        let text = text.map(|text| -> Result<_> {
-            let mut encoded = self.tokenizer.encode(text)?;
-            // Dynamic prompts read the padding, which is the id 0.
-            encoded.ids.resize(context, 0);
-            Ok((encoded.ids, encoded.eot))
-        });
         Ok(PreparedPost {
             case,
             pixels: post
                 .image
                 .map(|bytes| self.images.pixels(bytes))
                 .transpose()?,
-            text: text.transpose()?,
+            text: text.map(|text| self.tokens(text)).transpose()?,
         })
+    }
+
+    /// The token ids of a text, padded to the context length, and the end token's index.
+    ///
+    /// # Errors
+    /// If the tokeniser fails.
+    pub(super) fn tokens(&self, text: &str) -> Result<(Vec<u32>, usize)> {
+        let text_config = &self.network.config().clip.text_config;
+        let mut encoded = self.tokenizer.encode(text)?;
+        // Dynamic prompts read the padding, which is the id 0.
+        encoded.ids.resize(text_config.max_position_embeddings, 0);
+        Ok((encoded.ids, encoded.eot))
     }
 }
 

@@ -57,11 +57,23 @@ pub trait Network: Send + Sync {
     /// The instruction set or device that the products use.
     fn kernel(&self) -> &str;
 
-    /// The features `[D]` of one side of a complete post: of pixels [3, S, S], or of token ids and the end token's index.
+    /// The features `[D]` of one side of a post of this case: of pixels [3, S, S], or of token ids and the end token's
+    /// index; not normalised.
     ///
     /// # Errors
-    /// If neither or both are given, or what is given does not fit the model.
-    fn embed(&self, pixels: Option<&[f32]>, text: Option<(&[u32], usize)>) -> Result<Vec<f32>>;
+    /// If neither or both are given, or what is given does not fit the case or the model.
+    fn embed(
+        &self,
+        case: Case,
+        pixels: Option<&[f32]>,
+        text: Option<(&[u32], usize)>,
+    ) -> Result<Vec<f32>>;
+
+    /// What the head says of a post of this case with these features.
+    ///
+    /// # Errors
+    /// If features that the case has are absent or of another width.
+    fn answer(&self, case: Case, features: &PostFeatures) -> Result<Answer>;
 }
 
 /// One post after the other, on packed weights.
@@ -93,12 +105,21 @@ impl Network for Engine {
         self.kernel()
     }
 
-    fn embed(&self, pixels: Option<&[f32]>, text: Option<(&[u32], usize)>) -> Result<Vec<f32>> {
+    fn embed(
+        &self,
+        case: Case,
+        pixels: Option<&[f32]>,
+        text: Option<(&[u32], usize)>,
+    ) -> Result<Vec<f32>> {
         match (pixels, text) {
-            (Some(pixels), None) => self.image_features(Case::Complete, pixels),
-            (None, Some((ids, end))) => self.text_features(Case::Complete, ids, end),
+            (Some(pixels), None) => self.image_features(case, pixels),
+            (None, Some((ids, end))) => self.text_features(case, ids, end),
             _ => Err(one_side()),
         }
+    }
+
+    fn answer(&self, case: Case, features: &PostFeatures) -> Result<Answer> {
+        self.head().answer(case, features)
     }
 }
 
@@ -138,6 +159,23 @@ impl OnDevice {
     }
 }
 
+impl OnDevice {
+    /// What the head says of each post of one case.
+    fn said(&self, features: &Features) -> Result<Vec<Answer>> {
+        let head = self.model.head();
+        let logits = rows(&head.logits(features.case, &head.scores(features)?)?)?;
+        let [image, text] = head.contributions(features)?;
+        let parts = [of_posts(image.as_ref())?, of_posts(text.as_ref())?];
+        let answers = logits.into_iter().enumerate().map(|(row, logits)| Answer {
+            logits,
+            parts: parts
+                .each_ref()
+                .map(|of| of.as_ref().map(|of| of[row].clone())),
+        });
+        Ok(answers.collect())
+    }
+}
+
 /// The rows of a tensor with a row for each post, if there is one.
 fn of_posts(tensor: Option<&Tensor>) -> Result<Option<Vec<Vec<f32>>>> {
     tensor.map(rows).transpose()
@@ -161,17 +199,10 @@ impl Network for OnDevice {
     }
 
     fn answers(&self, posts: &[PreparedPost]) -> Result<Vec<Answer>> {
-        let head = self.model.head();
         let mut answers = vec![None; posts.len()];
         for (places, features) in self.groups(posts)? {
-            let logits = rows(&head.logits(features.case, &head.scores(&features)?)?)?;
-            let [image, text] = head.contributions(&features)?;
-            let parts = [of_posts(image.as_ref())?, of_posts(text.as_ref())?];
-            for (row, (place, logits)) in places.into_iter().zip(logits).enumerate() {
-                let parts = parts
-                    .each_ref()
-                    .map(|of| of.as_ref().map(|of| of[row].clone()));
-                answers[place] = Some(Answer { logits, parts });
+            for (place, answer) in places.into_iter().zip(self.said(&features)?) {
+                answers[place] = Some(answer);
             }
         }
         Ok(answers.into_iter().flatten().collect())
@@ -198,8 +229,13 @@ impl Network for OnDevice {
         }
     }
 
-    fn embed(&self, pixels: Option<&[f32]>, text: Option<(&[u32], usize)>) -> Result<Vec<f32>> {
-        let prompts = |modality| self.model.prompts().tower(Case::Complete, modality);
+    fn embed(
+        &self,
+        case: Case,
+        pixels: Option<&[f32]>,
+        text: Option<(&[u32], usize)>,
+    ) -> Result<Vec<f32>> {
+        let prompts = |modality| self.model.prompts().tower(case, modality);
         let features = match (pixels, text) {
             (Some(pixels), None) => {
                 let side = self.model.config().clip.vision_config.image_size;
@@ -218,5 +254,20 @@ impl Network for OnDevice {
             _ => return Err(one_side()),
         };
         Ok(features.flatten_all()?.to_vec1()?)
+    }
+
+    fn answer(&self, case: Case, features: &PostFeatures) -> Result<Answer> {
+        let tensor = |of: &Option<Vec<f32>>| -> Result<Option<Tensor>> {
+            let of = of.as_deref();
+            of.map(|of| Ok(Tensor::from_slice(of, (1, of.len()), &self.device)?))
+                .transpose()
+        };
+        let features = Features {
+            case,
+            image: tensor(&features[0])?,
+            text: tensor(&features[1])?,
+        };
+        let said = self.said(&features)?.pop();
+        said.ok_or_else(|| Error::Input("nothing was predicted".into()))
     }
 }

@@ -179,6 +179,26 @@ impl ImagePreprocessor {
         Ok(self.normalise(&self.window(&picture)?))
     }
 
+    /// The part of a picture that the crop leaves: left, top, width and height as shares of the upright picture's.
+    ///
+    /// # Errors
+    /// As [`Self::pixels`].
+    pub fn seen(&self, bytes: &[u8]) -> Result<[f32; 4]> {
+        let picture = decode::decode(bytes, self.background, self.limits)?;
+        let (width, height) = if self.do_resize {
+            self.resized(picture.width, picture.height)?
+        } else {
+            (picture.width, picture.height)
+        };
+        let side = self.size();
+        let share = |whole: usize| {
+            let start = whole.saturating_sub(side) / 2;
+            (start as f32 / whole as f32, side as f32 / whole as f32)
+        };
+        let ((left, wide), (top, high)) = (share(width), share(height));
+        Ok([left, top, wide, high])
+    }
+
     /// The same from decoded, upright RGB samples: `data` is [height, width, 3].
     ///
     /// # Errors

@@ -2,5 +2,5 @@
 
 fn main() {
     console_error_panic_hook::set_once();
-    web::ui::dom::report(web::ui::page::Page::start());
+    web::ui::dom::report(web::ui::page::start());
 }

@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::Uint8Array;
+use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::spawn_local;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web::api::Classifier;
 use web::loader::Order;
 use web::protocol::{Code, Event, Failure, Modality, Request, files_of, to_js};
@@ -23,6 +23,7 @@ fn main() {
         scope: scope.clone(),
         classifier: Rc::default(),
         loaded: Rc::default(),
+        explained: Rc::default(),
     };
     let awake = worker.clone();
     let heard = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
@@ -36,6 +37,9 @@ fn main() {
 /// A GIF of one pixel.
 const WHITE_DOT: [u8; 35] = *b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0\x3b";
 
+/// An explanation lets other requests in after this time, so that an answer is never late by more than it and a pass.
+const PATIENCE_MILLISECONDS: f64 = 20.0;
+
 /// The thread's state.
 #[derive(Clone)]
 struct Worker {
@@ -43,6 +47,8 @@ struct Worker {
     classifier: Rc<RefCell<Option<Classifier>>>,
     /// When the bundle was loaded.
     loaded: Rc<Cell<f64>>,
+    /// The number of the explanation that is being made; 0 if there is none. A newer one takes the place of an older.
+    explained: Rc<Cell<u32>>,
 }
 
 impl Worker {
@@ -69,6 +75,16 @@ impl Worker {
             }
             Ok((Request::Classify { id, text }, image)) => {
                 self.classify(id, text.as_deref(), image)
+            }
+            Ok((Request::Explain { id, text, class }, image)) => {
+                self.explained.set(id);
+                let worker = self.clone();
+                spawn_local(async move { worker.explain(id, text, class, image).await });
+            }
+            Ok((Request::Cancel { id }, _)) => {
+                if self.explained.get() == id {
+                    self.explained.set(0);
+                }
             }
             Ok((Request::Dispose, _)) => {
                 self.classifier.take();
@@ -104,18 +120,8 @@ impl Worker {
 
     fn classify(&self, id: u32, text: Option<&str>, image: Option<Uint8Array>) {
         let start = self.now();
-        let Some(classifier) = &*self.classifier.borrow() else {
-            return self.fail(
-                Some(id),
-                Failure::new(
-                    Code::Input,
-                    "The model is not loaded.",
-                    "Load a bundle first.",
-                ),
-            );
-        };
         let image = image.map(|image| image.to_vec());
-        match classifier.predict(image.as_deref(), text) {
+        match self.with(|classifier| classifier.predict(image.as_deref(), text)) {
             Ok(prediction) => {
                 let milliseconds = self.now() - start;
                 self.tell(&Event::Prediction {
@@ -126,6 +132,69 @@ impl Worker {
                 });
             }
             Err(failure) => self.fail(Some(id), failure),
+        }
+    }
+
+    /// Explains step by step; other requests are answered in between.
+    async fn explain(
+        &self,
+        id: u32,
+        text: Option<String>,
+        class: usize,
+        image: Option<Uint8Array>,
+    ) {
+        let image = image.map(|image| image.to_vec());
+        let begun =
+            self.with(|classifier| classifier.explainer(image.as_deref(), text.as_deref(), class));
+        let mut explainer = match begun {
+            Ok(explainer) => explainer,
+            Err(failure) => return self.fail(Some(id), failure),
+        };
+        let mut rest = self.now();
+        loop {
+            if self.explained.get() != id {
+                // Given up: who asked has been told.
+                return;
+            }
+            match self.with(|classifier| classifier.explain(&mut explainer)) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(failure) => return self.fail(Some(id), failure),
+            }
+            if self.now() - rest > PATIENCE_MILLISECONDS {
+                self.others().await;
+                rest = self.now();
+            }
+        }
+        self.tell(&Event::Explanation {
+            id,
+            explanation: explainer.finish(),
+            requests: self.requests(),
+        });
+    }
+
+    /// Lets messages in that have come meanwhile.
+    async fn others(&self) {
+        let turn = Promise::new(&mut |resolve, _| {
+            let _ = self
+                .scope
+                .set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, 0);
+        });
+        let _ = JsFuture::from(turn).await;
+    }
+
+    /// Does something with the classifier, if there is one.
+    fn with<T>(
+        &self,
+        action: impl FnOnce(&Classifier) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        match &*self.classifier.borrow() {
+            Some(classifier) => action(classifier),
+            None => Err(Failure::new(
+                Code::Input,
+                "The model is not loaded.",
+                "Load a bundle first.",
+            )),
         }
     }
 

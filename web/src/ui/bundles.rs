@@ -10,9 +10,10 @@ use web_sys::{DragEvent, Event, HtmlElement, HtmlInputElement};
 
 use super::dom::{append, by_id, listen, report, show};
 use super::local::{self, Local};
+use super::numbers::bytes;
 use super::offer::Offer;
 use super::words;
-use crate::protocol::{Dtype, Failure};
+use crate::protocol::Failure;
 
 /// What the visitor wants loaded.
 #[derive(Clone)]
@@ -114,11 +115,8 @@ impl Bundles {
         let offer = choice.offer();
         let item = append(&self.list, "li", "bundle")?;
         let text = append(&item, "div", "bundle-text")?;
-        let name = match offer.about.name.trim() {
-            "" => "A model without a name",
-            name => name,
-        };
-        append(&text, "h4", "")?.set_text_content(Some(name));
+        let name = offer.name();
+        append(&text, "h3", "")?.set_text_content(Some(&name));
         for (class, words) in [
             ("bundle-what", Some(offer.about.description.clone())),
             ("bundle-figures", Some(figures(offer))),
@@ -129,14 +127,12 @@ impl Bundles {
             }
         }
         let kept = append(&text, "p", "bundle-kept")?;
-        kept.set_text_content(Some(match &choice {
-            Choice::Offered(_) => "Kept on this device",
-            Choice::Own(_) => "Your own files",
-        }));
-        show(&kept, offer.kept || matches!(choice, Choice::Own(_)));
+        let own = matches!(choice, Choice::Own(_));
+        let said = if own { "offer-own" } else { "offer-kept" };
+        kept.set_text_content(Some(&words::say(said, &[])));
+        show(&kept, offer.kept || own);
         let button = append(&item, "button", "button")?;
         button.set_attribute("type", "button")?;
-        button.set_attribute("aria-label", &format!("Load {name}"))?;
         let row = Row {
             choice,
             button,
@@ -210,18 +206,18 @@ impl Bundles {
 
 impl Row {
     fn mark(&self, used: bool) {
-        self.button
-            .set_text_content(Some(if used { "In use" } else { "Load" }));
+        let (shown, spoken) = if used {
+            ("in-use", "in-use-of")
+        } else {
+            ("load", "load-of")
+        };
+        let shown = words::say(shown, &[]);
+        self.button.set_text_content(Some(&shown));
+        let spoken = words::say(spoken, &[&self.choice.offer().name()]);
+        report(self.button.set_attribute("aria-label", &spoken));
         // Disabled, it would lose the focus of who pressed it.
         let state = if used { "true" } else { "false" };
         report(self.button.set_attribute("aria-disabled", state));
-        let name = self.choice.offer().about.name.as_str();
-        let label = if used {
-            format!("{name} is in use")
-        } else {
-            format!("Load {name}")
-        };
-        report(self.button.set_attribute("aria-label", &label));
         let item = self.button.parent_element();
         if let Some(item) = item.and_then(|item| item.dyn_into::<HtmlElement>().ok()) {
             report(
@@ -235,18 +231,15 @@ impl Row {
 
 /// Size, kind of weights, classes and licence in a line.
 fn figures(offer: &Offer) -> String {
-    let stored = match offer.dtype {
-        Dtype::F32 => "single precision",
-        Dtype::F16 => "half precision",
-        Dtype::Int8 => "8-bit integers",
+    let licence = offer.about.licence.trim();
+    let name = if licence.is_empty() {
+        "offer-unlicensed"
+    } else {
+        "offer-figures"
     };
-    let licence = match offer.about.licence.trim() {
-        "" => "no licence stated".to_owned(),
-        licence => format!("licence {licence}"),
-    };
-    format!(
-        "{} in {stored}, {} classes, {licence}",
-        words::bytes(offer.bytes),
-        offer.classes
+    let (size, classes) = (bytes(offer.bytes), offer.classes.to_string());
+    words::say(
+        name,
+        &[&size, &words::dtype(offer.dtype), &classes, licence],
     )
 }

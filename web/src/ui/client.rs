@@ -1,20 +1,22 @@
-//! Owns the worker as the page sees it: starting it under the page's own policy, asking, listening, starting again.
+//! Owns the worker as the page sees it: starting it under the page's own policy, asking, answers, starting again.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use js_sys::{Array, Reflect, Uint8Array};
+use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     Blob, BlobPropertyBag, MessageEvent, Url, Worker, WorkerOptions, WorkerType, console,
 };
 
-use super::artefact;
 use super::bundles::Choice;
 use super::dom::{document, listen, report};
-use crate::protocol::{Artefact, Code, Event, Failure, Request, from_js};
+use super::{artefact, words};
+use crate::protocol::{Artefact, Code, Event, Failure, Request, from_js, to_js};
 
-/// What comes from the worker.
+/// What comes from the worker unasked: how loading goes, and its end.
 pub type Listener = Rc<dyn Fn(Event)>;
 
 /// The worker, of the fastest artefact that starts.
@@ -28,6 +30,31 @@ struct Running {
     ready: Cell<bool>,
     /// A faster artefact was tried in vain.
     fell_back: Cell<bool>,
+    /// Who waits for an answer, by the request's number.
+    waiting: RefCell<BTreeMap<u32, Function>>,
+    /// The number of the last request.
+    asked: Cell<u32>,
+}
+
+/// A request that was sent.
+pub struct Asked {
+    /// Its number.
+    pub id: u32,
+    answer: JsFuture,
+}
+
+impl Asked {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// The failure that the worker answers with, or with which it ended.
+    pub async fn answer(self) -> Result<Event, Failure> {
+        let event = self.answer.await.and_then(from_js::<Event>);
+        match event.map_err(|error| internal(&error))? {
+            Event::Failed { failure, .. } => Err(failure),
+            event => Ok(event),
+        }
+    }
 }
 
 impl Client {
@@ -42,21 +69,19 @@ impl Client {
             artefact: Cell::new(artefact::best()),
             ready: Cell::new(false),
             fell_back: Cell::new(false),
+            waiting: RefCell::default(),
+            asked: Cell::new(0),
         });
         running.begin()?;
         Ok(Self(running))
     }
 
-    /// Asks the worker, with the image file's bytes beside the request.
+    /// Tells the worker something that it does not answer.
     ///
     /// # Errors
     /// If the message cannot be sent.
-    pub fn ask(&self, request: &Request, image: Option<&Uint8Array>) -> Result<(), JsValue> {
-        let message = request.to_message(image)?;
-        let worker = self.0.worker.borrow();
-        worker
-            .as_ref()
-            .map_or(Ok(()), |worker| worker.post_message(&message))
+    pub fn tell(&self, request: &Request) -> Result<(), JsValue> {
+        self.0.send(request, None)
     }
 
     /// Has the worker load a bundle, and keep it if it comes from beside the page.
@@ -78,10 +103,37 @@ impl Client {
         if let Some(files) = files {
             Reflect::set(&message, &"files".into(), files)?;
         }
-        let worker = self.0.worker.borrow();
-        worker
-            .as_ref()
-            .map_or(Ok(()), |worker| worker.post_message(&message))
+        self.0.post(&message)
+    }
+
+    /// Asks the worker what `request` makes of the number it is given, with the image file's bytes beside it.
+    ///
+    /// # Errors
+    /// If the message cannot be sent.
+    pub fn ask(
+        &self,
+        request: impl FnOnce(u32) -> Request,
+        image: Option<&Uint8Array>,
+    ) -> Result<Asked, JsValue> {
+        let id = self.0.asked.get() + 1;
+        self.0.asked.set(id);
+        let answer = Promise::new(&mut |resolve, _| {
+            self.0.waiting.borrow_mut().insert(id, resolve);
+        });
+        self.0.send(&request(id), image)?;
+        Ok(Asked {
+            id,
+            answer: answer.into(),
+        })
+    }
+
+    /// Gives up what was asked: whoever waits hears that it was.
+    ///
+    /// # Errors
+    /// If the message cannot be sent.
+    pub fn cancel(&self, id: u32) -> Result<(), JsValue> {
+        self.0.answer(id, &cancelled());
+        self.tell(&Request::Cancel { id })
     }
 
     /// True if the browser should have run a faster artefact, but could not.
@@ -94,10 +146,37 @@ impl Drop for Client {
     /// Ending the worker is the only way to give WebAssembly's memory back.
     fn drop(&mut self) {
         self.0.end();
+        self.0.give_up(&cancelled());
     }
 }
 
 impl Running {
+    fn send(&self, request: &Request, image: Option<&Uint8Array>) -> Result<(), JsValue> {
+        self.post(&request.to_message(image)?)
+    }
+
+    fn post(&self, message: &JsValue) -> Result<(), JsValue> {
+        let worker = self.worker.borrow();
+        worker
+            .as_ref()
+            .map_or(Ok(()), |worker| worker.post_message(message))
+    }
+
+    /// Hands a failure to whoever waits for this answer.
+    fn answer(&self, id: u32, failure: &Failure) {
+        let asker = self.waiting.borrow_mut().remove(&id);
+        let (id, failure) = (Some(id), failure.clone());
+        if let (Some(asker), Ok(event)) = (asker, to_js(&Event::Failed { id, failure })) {
+            let _ = asker.call1(&JsValue::NULL, &event);
+        }
+    }
+
+    /// Hands a failure to all who wait.
+    fn give_up(&self, failure: &Failure) {
+        let waiting: Vec<u32> = self.waiting.borrow().keys().copied().collect();
+        waiting.into_iter().for_each(|id| self.answer(id, failure));
+    }
+
     /// Starts the chosen artefact.
     ///
     /// The worker's first script is a blob made here: a blob's worker is held to the page's Content-Security-Policy,
@@ -121,15 +200,11 @@ impl Running {
         // What a worker says that was ended counts no more.
         let current = move |running: &Self| running.artefact.get() == artefact;
         let running = Rc::clone(self);
-        listen(
-            &worker,
-            "message",
-            move |message: MessageEvent| match from_js::<Event>(message.data()) {
-                Ok(event) if current(&running) => running.hear(event),
-                Ok(_) => {}
-                Err(error) => report(Err(error)),
-            },
-        )?;
+        listen(&worker, "message", move |message: MessageEvent| {
+            if current(&running) {
+                report(running.hear(&message.data()));
+            }
+        })?;
         let running = Rc::clone(self);
         listen(&worker, "error", move |error: JsValue| {
             if current(&running) {
@@ -137,6 +212,7 @@ impl Running {
                 let message = Reflect::get(&error, &"message".into()).unwrap_or_default();
                 let failure = crash(&message.as_string().unwrap_or_default());
                 if running.ready.get() || !running.fall_back(&failure) {
+                    running.give_up(&failure);
                     (running.listener)(Event::Failed { id: None, failure });
                 }
             }
@@ -145,17 +221,27 @@ impl Running {
         Ok(())
     }
 
-    fn hear(self: &Rc<Self>, event: Event) {
+    fn hear(self: &Rc<Self>, message: &JsValue) -> Result<(), JsValue> {
+        let id = Reflect::get(message, &"id".into())?.as_f64();
+        if let Some(id) = id {
+            // One that was given up has no asker any more.
+            let asker = self.waiting.borrow_mut().remove(&(id as u32));
+            return asker.map_or(Ok(()), |asker| {
+                asker.call1(&JsValue::NULL, message).map(|_| ())
+            });
+        }
+        let event = from_js(message.clone())?;
         match &event {
-            Event::Failed { id: None, failure }
+            Event::Failed { failure, .. }
                 if failure.code == Code::Threads && self.fall_back(failure) =>
             {
-                return;
+                return Ok(());
             }
             Event::Ready { .. } => self.ready.set(true),
             _ => {}
         }
         (self.listener)(event);
+        Ok(())
     }
 
     /// Starts the next artefact in place of this one; false if there is none.
@@ -178,30 +264,35 @@ impl Running {
     }
 }
 
-/// A worker that ended by itself, as a sentence.
-fn crash(message: &str) -> Failure {
-    if message.contains("CompileError") || message.contains("LinkError") {
-        return Failure::new(
-            Code::Unsupported,
-            "This browser cannot run the model: it lacks WebAssembly SIMD.",
-            "Use a browser of 2023 or later: Chrome, Edge or Firefox, or Safari 16.4.",
-        );
-    }
-    if message.contains("unreachable") || message.contains("memory") {
-        return Failure::new(
-            Code::Memory,
-            "The model's thread ended; most often the device has run out of memory.",
-            "Close other tabs, use a smaller picture, and start the model again.",
-        );
-    }
-    let detail = if message.is_empty() {
-        "its files could not be loaded".into()
-    } else {
-        message.to_owned()
-    };
+/// Whether a failure only says that the answer was given up.
+pub fn is_cancelled(failure: &Failure) -> bool {
+    failure.code == Code::Cancelled
+}
+
+fn cancelled() -> Failure {
+    Failure::new(Code::Cancelled, words::say("cancelled", &[]), "")
+}
+
+fn internal(error: &JsValue) -> Failure {
+    let detail = format!("{error:?}");
     Failure::new(
         Code::Internal,
-        format!("The model's thread could not run: {detail}."),
-        "Check the connection and start the model again.",
+        words::say("crash-unknown", &[&detail]),
+        words::say("crash-unknown-hint", &[]),
     )
+}
+
+/// A worker that ended by itself, as a sentence.
+fn crash(message: &str) -> Failure {
+    let (code, key) = if message.contains("CompileError") || message.contains("LinkError") {
+        (Code::Unsupported, "crash-unsupported")
+    } else if message.contains("unreachable") || message.contains("memory") {
+        (Code::Memory, "crash-memory")
+    } else if message.is_empty() {
+        (Code::Internal, "crash-files")
+    } else {
+        (Code::Internal, "crash-unknown")
+    };
+    let hint = words::say(&format!("{key}-hint"), &[]);
+    Failure::new(code, words::say(key, &[message]), hint)
 }

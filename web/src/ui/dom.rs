@@ -80,7 +80,7 @@ pub fn report(result: Result<(), JsValue>) {
     }
 }
 
-/// Sets a custom property, which style.css turns into a length. Inline styles would be against the page's policy;
+/// Sets a custom property, which the style sheets turn into a length. Inline styles would be against the page's policy;
 /// this way is not.
 ///
 /// # Errors

@@ -10,8 +10,9 @@ use web_sys::{
     Blob, DataTransfer, File, FileSystemDirectoryEntry, FileSystemEntry, FileSystemFileEntry,
 };
 
-use super::archive::{self, Member};
+use super::archive::{self, Member, Why};
 use super::offer::Offer;
+use super::words;
 use crate::protocol::{Code, Failure};
 use crate::stream;
 
@@ -54,7 +55,7 @@ pub async fn of_files(files: Vec<File>) -> Result<Local, Failure> {
     let places = files
         .into_iter()
         .map(|file| (path(&file), Place::File(file.into())));
-    of_places("The folder", places.collect()).await
+    of_places(&words::say("own-folder", &[]), places.collect()).await
 }
 
 /// Takes hold of what was dropped, and reads it then: the browser forgets a drop as soon as its event is over.
@@ -76,13 +77,8 @@ pub fn of_drop(data: &DataTransfer) -> impl Future<Output = Result<Local, Failur
         }
         let mut files = Vec::new();
         for entry in &entries {
-            walk(entry, &mut files, DEEPEST).await.map_err(|_| {
-                Failure::new(
-                    Code::Bundle,
-                    "What was dropped cannot be read.",
-                    "Choose the folder with the button instead.",
-                )
-            })?;
+            let walked = walk(entry, &mut files, DEEPEST).await;
+            walked.map_err(|_| broken(&words::say("own-drop", &[]), &Why::Unreadable))?;
         }
         if let [(path, archive)] = &files[..]
             && path.to_lowercase().ends_with(".zip")
@@ -92,15 +88,14 @@ pub fn of_drop(data: &DataTransfer) -> impl Future<Output = Result<Local, Failur
         let places = files
             .into_iter()
             .map(|(path, file)| (path, Place::File(file.into())));
-        of_places("What was dropped", places.collect()).await
+        of_places(&words::say("own-drop", &[]), places.collect()).await
     }
 }
 
 async fn of_archive(file: &File) -> Result<Local, Failure> {
-    let name = format!("“{}”", file.name());
-    let members = archive::list(file)
-        .await
-        .map_err(|why| broken(&name, &why))?;
+    let name = words::say("own-archive", &[&file.name()]);
+    let members = archive::list(file).await;
+    let members = members.map_err(|why| broken(&name, &why))?;
     let places = members.into_iter().map(|member| {
         let archive: &Blob = file;
         (member.path.clone(), Place::Member(archive.clone(), member))
@@ -110,42 +105,30 @@ async fn of_archive(file: &File) -> Result<Local, Failure> {
 
 /// Finds the one bundle among files with their paths. It may lie in a folder.
 async fn of_places(what: &str, places: Vec<(String, Place)>) -> Result<Local, Failure> {
-    let folder = folder(what, places.iter().map(|(path, _)| path.as_str()))?;
+    let folder = folder(places.iter().map(|(path, _)| path.as_str()));
+    let folder = folder.map_err(|wrong| wrong.failure(what))?;
     let find = |name: &str| {
         let path = format!("{folder}{name}");
-        places
-            .iter()
-            .find(|(other, _)| *other == path)
-            .map(|(_, place)| place)
+        let found = places.iter().find(|(other, _)| *other == path);
+        found.map(|(_, place)| place)
     };
     let Some(manifest) = find(MANIFEST) else {
-        return Err(no_bundle(what, ""));
+        return Err(Wrong::None.failure(what));
     };
     let manifest = manifest.open(what).await?;
     let json = text(&manifest).await;
     let Some((offer, listed)) = json.as_deref().and_then(Offer::of_manifest) else {
-        return Err(Failure::new(
-            Code::Bundle,
-            format!("{what}: {MANIFEST} is no Lacuna manifest."),
-            "Choose the folder that `trainer export` wrote, or a .zip of it.",
-        ));
+        return Err(refusal("own-foreign", &[what], "own-hint"));
     };
     let files = Object::new();
     let put = |name: &str, blob: &Blob| {
         let put = Reflect::set(&files, &name.into(), blob);
-        put.map_err(|_| broken(what, "cannot be read"))
+        put.map_err(|_| broken(what, &Why::Unreadable))
     };
     put(MANIFEST, &manifest)?;
     for file in &listed {
         let Some(place) = find(&file.name) else {
-            return Err(Failure::new(
-                Code::Bundle,
-                format!(
-                    "{what} is not whole: it has no {}, which its manifest lists.",
-                    file.name
-                ),
-                "Choose the whole folder that the export wrote, or a .zip of it.",
-            ));
+            return Err(refusal("own-lacks", &[what, &file.name], "own-hint"));
         };
         put(&file.name, &place.open(what).await?)?;
     }
@@ -164,11 +147,31 @@ impl Place {
     }
 }
 
+/// Why files are no bundle.
+#[derive(Debug, PartialEq)]
+enum Wrong {
+    /// They have no manifest.
+    None,
+    /// Nor have they, but they look like those of a model for training.
+    Raw,
+    /// These folders have one each.
+    Several(String, String),
+}
+
+impl Wrong {
+    fn failure(&self, what: &str) -> Failure {
+        match self {
+            Self::None => refusal("own-none", &[what], "own-hint"),
+            Self::Raw => refusal("own-raw", &[what], "own-hint"),
+            Self::Several(one, other) => {
+                refusal("own-several", &[what, one, other], "own-several-hint")
+            }
+        }
+    }
+}
+
 /// The folder of the manifest that lies least deep, with the slash at its end.
-fn folder<'a>(
-    what: &str,
-    paths: impl Iterator<Item = &'a str> + Clone,
-) -> Result<&'a str, Failure> {
+fn folder<'a>(paths: impl Iterator<Item = &'a str> + Clone) -> Result<&'a str, Wrong> {
     let depth = |folder: &str| folder.matches('/').count();
     let folders = paths.clone().filter_map(|path| {
         let folder = path.strip_suffix(MANIFEST)?;
@@ -178,39 +181,32 @@ fn folder<'a>(
     folders.sort_by_key(|folder| depth(folder));
     match folders[..] {
         [] => {
-            let named = |ending: &str| paths.clone().any(|path| path.ends_with(ending));
-            let raw =
-                named("config.json") || named("pytorch_model.bin") || named("model.safetensors");
-            let why = if raw {
-                ", but files as they are trained from"
-            } else {
-                ""
-            };
-            Err(no_bundle(what, why))
+            let marks = ["config.json", "pytorch_model.bin", "model.safetensors"];
+            let mut endings = paths.filter(|path| marks.iter().any(|mark| path.ends_with(mark)));
+            Err(endings.next().map_or(Wrong::None, |_| Wrong::Raw))
         }
-        [first, second, ..] if depth(first) == depth(second) => Err(Failure::new(
-            Code::Bundle,
-            format!("{what} has several bundles: {first} and {second}."),
-            "Choose the folder of one of them.",
-        )),
+        [first, second, ..] if depth(first) == depth(second) => {
+            Err(Wrong::Several(first.into(), second.into()))
+        }
         [first, ..] => Ok(first),
     }
 }
 
-fn no_bundle(what: &str, why: &str) -> Failure {
-    Failure::new(
-        Code::Bundle,
-        format!("{what} is no bundle: it has no {MANIFEST}{why}."),
-        "Choose the folder that `trainer export` wrote, or a .zip of it.",
-    )
+fn broken(what: &str, why: &Why) -> Failure {
+    let (name, member) = match why {
+        Why::Unreadable => ("own-unread", ""),
+        Why::NoArchive => ("archive-none", ""),
+        Why::Damaged => ("archive-damaged", ""),
+        Why::Large => ("archive-large", ""),
+        Why::Method(member) => ("archive-method", member.as_str()),
+        Why::Encrypted(member) => ("archive-encrypted", member.as_str()),
+    };
+    refusal(name, &[what, member], "archive-hint")
 }
 
-fn broken(what: &str, why: &str) -> Failure {
-    Failure::new(
-        Code::Bundle,
-        format!("{what} {why}."),
-        "Get the archive again, or unpack it and choose the folder.",
-    )
+fn refusal(name: &str, values: &[&str], hint: &str) -> Failure {
+    let message = words::say(name, values);
+    Failure::new(Code::Bundle, message, words::say(hint, &[]))
 }
 
 /// A manifest's text, if it is short enough for one.
@@ -280,33 +276,21 @@ mod tests {
 
     #[test]
     fn a_bundle_is_found_in_a_folder() {
-        let find = |paths: &[&'static str]| folder("It", paths.iter().copied());
+        let find = |paths: &[&'static str]| folder(paths.iter().copied());
         assert_eq!(find(&["manifest.json", "a"]), Ok(""));
         assert_eq!(
-            find(&["x/y/manifest.json", "x/y/a", "x/y/z/manifest.json"]),
+            find(&["x/y/manifest.json", "x/y/z/manifest.json"]),
             Ok("x/y/")
         );
         assert_eq!(
             find(&["__MACOSX/x/._manifest.json", "x/manifest.json"]),
             Ok("x/")
         );
-        assert!(
-            find(&["a/manifest.json", "b/manifest.json"])
-                .unwrap_err()
-                .message
-                .contains("several")
+        assert_eq!(
+            find(&["a/manifest.json", "b/manifest.json"]),
+            Err(Wrong::Several("a/".into(), "b/".into()))
         );
-        assert!(
-            find(&["x/a.txt"])
-                .unwrap_err()
-                .message
-                .ends_with("no manifest.json.")
-        );
-        assert!(
-            find(&["x/config.json"])
-                .unwrap_err()
-                .message
-                .contains("trained from")
-        );
+        assert_eq!(find(&["x/a.txt"]), Err(Wrong::None));
+        assert_eq!(find(&["x/config.json"]), Err(Wrong::Raw));
     }
 }

@@ -1,23 +1,23 @@
-//! Owns nothing but the list of the page's parts: one widget a file.
+//! The page's widgets, one a file, the state they share, and the one place where they meet.
 
+pub mod answer;
 pub mod archive;
 pub mod artefact;
+pub mod bench;
 pub mod bundles;
 pub mod client;
 pub mod dom;
-pub mod evidence;
+pub mod library;
 pub mod local;
+pub mod model;
 pub mod network;
 pub mod notice;
+mod numbers;
 pub mod offer;
 pub mod offline;
 pub mod page;
-pub mod picture;
-pub mod post;
 pub mod progress;
 pub mod question;
-pub mod result;
-pub mod samples;
 pub mod storage;
-pub mod text;
-pub mod words;
+mod views;
+mod words;

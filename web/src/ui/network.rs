@@ -44,7 +44,7 @@ impl Network {
                     .count();
                 if requests > 0 {
                     count.set(count.get() + requests as u32);
-                    shown.set_text_content(Some(&words::requests(count.get())));
+                    shown.set_text_content(Some(&requests_line(count.get())));
                 }
             },
         );
@@ -60,6 +60,12 @@ impl Network {
         })
     }
 
+    /// A model is loading: requests do not count until it is there.
+    pub fn loading(&self) {
+        self.loaded.set(None);
+        show(&self.line, false);
+    }
+
     /// The model is loaded: from here on every request counts.
     pub fn loaded(&self) {
         self.loaded.set(
@@ -71,13 +77,17 @@ impl Network {
         self.page.set(0);
         self.worker.set(0);
         show(&self.line, true);
-        self.line.set_text_content(Some(&words::requests(0)));
+        self.line.set_text_content(Some(&requests_line(0)));
     }
 
     /// The worker says how many requests it has made since.
     pub fn worker_made(&self, requests: u32) {
         self.worker.set(requests);
         self.line
-            .set_text_content(Some(&words::requests(self.page.get() + requests)));
+            .set_text_content(Some(&requests_line(self.page.get() + requests)));
     }
+}
+
+fn requests_line(count: u32) -> String {
+    words::say("requests", &[&count.to_string()])
 }

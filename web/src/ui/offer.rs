@@ -7,7 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Response, Url};
 
 use super::dom::{document, window};
-use super::storage;
+use super::{storage, words};
 use crate::protocol::{About, Dtype, from_js};
 
 /// The list of the bundles beside the page, made when the page is built.
@@ -82,6 +82,14 @@ impl Offer {
             kept: false,
         };
         Some((offer, manifest.files))
+    }
+
+    /// Its name for people, whatever it is.
+    pub fn name(&self) -> String {
+        match self.about.name.trim() {
+            "" => words::say("offer-unnamed", &[]),
+            name => name.to_owned(),
+        }
     }
 
     /// The bundle that is expected beside a page without a list.

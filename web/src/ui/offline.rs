@@ -7,6 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{MessageChannel, MessageEvent, ServiceWorkerContainer, ServiceWorkerRegistration};
 
 use super::dom::window;
+use super::words;
 use crate::protocol::{Artefact, from_js};
 
 /// A service worker that does not run by then will not in this visit.
@@ -44,19 +45,20 @@ pub async fn forget() {
 }
 
 async fn ask(name: &str, value: &JsValue) -> Result<KeptPage, String> {
-    let workers = container().ok_or("the browser has no service workers here")?;
-    let ready = workers.ready().map_err(|_| "the browser refuses")?;
+    let none = || words::say("service-worker-none", &[]);
+    let workers = container().ok_or_else(none)?;
+    let ready = workers.ready().map_err(|_| none())?;
     let registration = within(START_MS, ready.unchecked_into()).await;
     let registration: ServiceWorkerRegistration = registration
-        .ok_or("the service worker did not start")?
+        .ok_or_else(|| words::say("service-worker-late", &[]))?
         .unchecked_into();
-    let answer = send(&registration, name, value).map_err(|error| format!("{error:?}"))?;
+    let answer = send(&registration, name, value).map_err(|_| none())?;
     let answer = within(ANSWER_MS, answer).await;
-    let answer = answer.ok_or("the service worker did not answer")?;
+    let answer = answer.ok_or_else(|| words::say("service-worker-silent", &[]))?;
     match from_js(answer) {
         Ok(Answer::Kept(page)) => Ok(page),
         Ok(Answer::Failed { failure }) => Err(failure),
-        Err(_) => Err("the service worker is of another version".into()),
+        Err(_) => Err(words::say("service-worker-other", &[])),
     }
 }
 

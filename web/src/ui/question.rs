@@ -4,6 +4,7 @@ use wasm_bindgen::JsValue;
 use web_sys::{Event, HtmlElement};
 
 use super::dom::{by_id, listen, show};
+use super::numbers::bytes;
 use super::offer::Offer;
 use super::words;
 
@@ -29,11 +30,7 @@ impl Question {
 
     /// Asks whether this model may be fetched.
     pub fn ask(&self, offer: &Offer) {
-        let size = words::bytes(offer.bytes);
-        let question = format!(
-            "The model “{}” has {size}. It is fetched once and kept on this device.",
-            offer.about.name
-        );
+        let question = words::say("question", &[&offer.name(), &bytes(offer.bytes)]);
         self.text.set_text_content(Some(&question));
         show(&self.panel, true);
     }

@@ -9,6 +9,7 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Cache, CacheStorage, Event, HtmlElement, Response, StorageManager};
 
 use super::dom::{by_id, listen, show, window};
+use super::numbers::bytes;
 use super::offline::{self, KeptPage};
 use super::words;
 use crate::protocol::{Artefact, Summary};
@@ -75,7 +76,7 @@ impl Storage {
     pub async fn loaded(&self, summary: &Summary, from_address: bool) {
         let model = match &summary.refused {
             Some(why) => Err(why.clone()),
-            None if !from_address => Err("the model in use comes from your own files".into()),
+            None if !from_address => Err(words::say("kept-own", &[])),
             None => Ok(()),
         };
         self.state.borrow_mut().model = Some(model);
@@ -98,11 +99,8 @@ impl Storage {
             }
         }
         *self.state.borrow_mut() = State::default();
-        self.said.set_text_content(Some(if failed {
-            "Something could not be removed; the browser's own settings can remove it."
-        } else {
-            "Everything was removed. The page goes on with what is in memory."
-        }));
+        let said = if failed { "removed-not" } else { "removed" };
+        self.said.set_text_content(Some(&words::say(said, &[])));
         self.show().await;
     }
 
@@ -114,11 +112,12 @@ impl Storage {
                 .is_some_and(|granted| granted.is_truthy()),
             None => false,
         };
-        self.said.set_text_content(Some(if granted {
-            "The browser will not remove it by itself."
+        let said = if granted {
+            "persisted"
         } else {
-            "The browser keeps the right to remove it when it runs out of room."
-        }));
+            "persisted-not"
+        };
+        self.said.set_text_content(Some(&words::say(said, &[])));
         show(&self.persist, !granted);
     }
 
@@ -133,31 +132,27 @@ impl Storage {
         let works = matches!((&page, &model), (Some(Ok(_)), Some(Ok(()))));
         show(&self.offline, works);
         let line = match (&model, models) {
-            (Some(Err(why)), 0) => format!("Nothing can be kept in this browser: {why}."),
-            (Some(Err(why)), bytes) => format!(
-                "Models: {}. {}.",
-                words::bytes(bytes),
-                words::sentence(why).trim_end_matches('.')
-            ),
-            (_, 0) => "No model is kept.".into(),
-            (_, bytes) => format!("Models: {}.", words::bytes(bytes)),
+            (Some(Err(why)), 0) => words::say("kept-refused", &[why]),
+            (Some(Err(why)), size) => words::say("kept-models-but", &[&bytes(size), why]),
+            (_, 0) => words::say("kept-nothing", &[]),
+            (_, size) => words::say("kept-models", &[&bytes(size)]),
         };
         self.models.set_text_content(Some(&line));
         let line = match &page {
-            None => "The page itself is not kept.".into(),
-            Some(Err(why)) => format!("The page itself cannot be kept: {why}."),
-            Some(Ok(KeptPage { bytes, newer })) => {
-                let news = if *newer {
-                    " A newer version is used at the next visit."
+            None => words::say("kept-page-not", &[]),
+            Some(Err(why)) => words::say("kept-page-refused", &[why]),
+            Some(Ok(page)) => {
+                let name = if page.newer {
+                    "kept-page-newer"
                 } else {
-                    ""
+                    "kept-page"
                 };
-                format!("The page itself: {}.{news}", words::bytes(*bytes))
+                words::say(name, &[&bytes(page.bytes)])
             }
         };
         self.page.set_text_content(Some(&line));
         show(&self.total, total.is_some());
-        let line = total.map(|bytes| format!("In all, this site takes {}.", words::bytes(bytes)));
+        let line = total.map(|size| words::say("kept-total", &[&bytes(size)]));
         self.total.set_text_content(line.as_deref());
     }
 }

@@ -1,199 +1,218 @@
-//! Owns the page's English that depends on what happens; what never changes stands in index.html.
+//! Owns the page's words that depend on what happens: they stand in index.html, in the block `#words`, with everything
+//! else that a translator reads. Here they are found by name and their gaps filled.
 
+use js_sys::{JSON, Reflect};
 use shared::case::{Case, Modality};
+use wasm_bindgen::JsValue;
+use web_sys::HtmlElement;
 
+use super::dom::by_id;
+use super::numbers::{bytes, label, percent};
 use crate::protocol::{About, Artefact, Dtype, Evidence, Summary};
 
+/// The sentence of this name, with `{0}`, `{1}`, .. replaced by the values; the name itself if index.html lacks it.
+pub(super) fn say(name: &str, values: &[&str]) -> String {
+    thread_local! {
+        static WORDS: JsValue = block().unwrap_or_default();
+    }
+    let found = WORDS.with(|words| Reflect::get(words, &name.into()));
+    let template = found.ok().and_then(|found| found.as_string());
+    fill(&template.unwrap_or_else(|| name.to_owned()), values)
+}
+
+fn block() -> Result<JsValue, JsValue> {
+    let block: HtmlElement = by_id("words")?;
+    JSON::parse(&block.text_content().unwrap_or_default())
+}
+
+/// Values are put in as they are: one that holds `{1}` is not filled again.
+fn fill(template: &str, values: &[&str]) -> String {
+    let mut filled = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        let gap = after.split_once('}');
+        let value = gap.and_then(|(place, after)| {
+            let place: usize = place.parse().ok()?;
+            Some((*values.get(place)?, after))
+        });
+        if let Some((value, after)) = value {
+            filled.push_str(value);
+            rest = after;
+        } else {
+            filled.push('{');
+            rest = after;
+        }
+    }
+    filled + rest
+}
+
+/// One of two sentences, for one thing and for more; the count is the first value.
+pub(super) fn count(name: &str, count: usize) -> String {
+    let form = if count == 1 { "one" } else { "more" };
+    say(&format!("{name}-{form}"), &[&count.to_string()])
+}
+
 /// What the post has, and what is missing.
-pub fn case(case: Case) -> &'static str {
-    match case {
-        Case::Complete => "Image and text",
-        Case::TextMissing => "Image only: the text is missing",
-        Case::ImageMissing => "Text only: the image is missing",
-    }
-}
-
-/// A size in bytes as people write it.
-pub fn bytes(count: u64) -> String {
-    let count = count as f64;
-    if count < 1e6 {
-        format!("{:.0} kB", count / 1e3)
-    } else {
-        format!("{:.1} MB", count / 1e6)
-    }
-}
-
-/// A probability in per cent; never a false 0 or 100.
-pub fn percent(probability: f64) -> String {
-    match probability * 100.0 {
-        p if p >= 99.95 => "> 99.9 %".into(),
-        p if p < 0.05 => "< 0.1 %".into(),
-        p if p < 10.0 => format!("{p:.1} %"),
-        p => format!("{p:.0} %"),
-    }
-}
-
-/// A class's name as a heading: labels are often written like variables.
-pub fn label(name: &str) -> String {
-    capitalised(&name.replace('_', " "))
-}
-
-/// A message as a sentence: errors begin small and have no full stop, since they are often put together.
-pub fn sentence(message: &str) -> String {
-    let message = capitalised(message.trim());
-    if message.ends_with(['.', '!', '?']) {
-        message
-    } else {
-        message + "."
-    }
-}
-
-fn capitalised(words: &str) -> String {
-    let mut letters = words.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
-}
-
-/// The time an answer took.
-pub fn milliseconds(time: f64) -> String {
-    if time < 10.0 {
-        format!("{time:.1} ms")
-    } else {
-        format!("{time:.0} ms")
-    }
+pub(super) fn case(case: Case) -> String {
+    say(
+        match case {
+            Case::Complete => "case-complete",
+            Case::TextMissing => "case-text-missing",
+            Case::ImageMissing => "case-image-missing",
+        },
+        &[],
+    )
 }
 
 /// What a screen reader says of a result.
-pub fn spoken(label_name: &str, probability: f64, used: Case) -> String {
-    format!(
-        "{}, {}. {}.",
-        label(label_name),
-        percent(probability),
-        case(used)
+pub(super) fn spoken(name: &str, probability: f64, used: Case) -> String {
+    say(
+        "spoken",
+        &[&label(name), &percent(probability), &case(used)],
     )
 }
 
 /// What the bars of a modality are.
-pub fn evidence(of: Modality, unit: Evidence) -> &'static str {
-    match (of, unit) {
-        (Modality::Image, Evidence::Cosine) => "Image cosine",
-        (Modality::Text, Evidence::Cosine) => "Text cosine",
-        (Modality::Image, Evidence::Logit) => "Image share",
-        (Modality::Text, Evidence::Logit) => "Text share",
-    }
+pub(super) fn evidence(of: Modality, unit: Evidence) -> String {
+    say(
+        match (of, unit) {
+            (Modality::Image, Evidence::Cosine) => "image-cosine",
+            (Modality::Text, Evidence::Cosine) => "text-cosine",
+            (Modality::Image, Evidence::Logit) => "image-share",
+            (Modality::Text, Evidence::Logit) => "text-share",
+        },
+        &[],
+    )
 }
 
 /// The explanation under the bars.
-pub fn explanation(unit: Evidence) -> &'static str {
+pub(super) fn explanation(unit: Evidence) -> String {
     match unit {
-        Evidence::Cosine => {
-            "Each class has a prototype for every case and side. A bar is the cosine between the post and the \
-             prototype; the sides that are there are added and scaled, and that decides the probability."
-        }
-        Evidence::Logit => {
-            "A bar is the share of the class's score that comes from this side of the post; the sides that are there \
-             are added, and that decides the probability."
-        }
+        Evidence::Cosine => say("explain-cosine", &[]),
+        Evidence::Logit => say("explain-logit", &[]),
     }
 }
 
-/// What stands where a modality has nothing to say.
-pub const MISSING: &str = "missing";
-
-/// Nothing has been given yet.
-pub const EMPTY: &str = "Give the post an image, a text, or both, and its class appears here.";
-
-/// The post could not be classified; a notice says why.
-pub const NO_ANSWER: &str = "There is no answer for this post.";
-
-/// Something has been given, but the model is not there yet.
-pub const WAITING: &str = "The answer comes as soon as the model is loaded.";
-
-/// How many requests were made since the model was loaded.
-pub fn requests(count: u32) -> String {
-    format!("Requests since the model was loaded: {count}")
+/// How weights are stored.
+pub(super) fn dtype(dtype: Dtype) -> String {
+    match dtype {
+        Dtype::F32 => say("dtype-f32", &[]),
+        Dtype::F16 => say("dtype-f16", &[]),
+        Dtype::Int8 => say("dtype-int8", &[]),
+    }
 }
 
 /// The model is loaded.
-pub fn ready(summary: &Summary) -> String {
-    let stored = match summary.dtype {
-        Dtype::F32 => "single precision",
-        Dtype::F16 => "half precision",
-        Dtype::Int8 => "8-bit integers",
-    };
-    format!(
-        "Model ready: {} classes, {} in {stored}",
-        summary.classes.len(),
-        bytes(summary.bytes)
+pub(super) fn ready(summary: &Summary) -> String {
+    say(
+        "model-ready",
+        &[
+            &summary.classes.len().to_string(),
+            &bytes(summary.bytes),
+            &dtype(summary.dtype),
+        ],
     )
 }
 
 /// What computes, and whether the browser should have run something faster.
-pub fn computing(summary: &Summary, fell_back: bool) -> String {
+pub(super) fn computing(summary: &Summary, fell_back: bool) -> String {
     let instructions = match summary.artefact {
-        Artefact::Baseline => "SIMD",
-        Artefact::Relaxed | Artefact::Threads => "relaxed SIMD",
+        Artefact::Baseline => say("simd", &[]),
+        Artefact::Relaxed | Artefact::Threads => say("simd-relaxed", &[]),
     };
-    let threads = match summary.threads {
-        1 => "1 thread".to_owned(),
-        more => format!("{more} threads"),
-    };
-    let why = if fell_back {
-        "; more could not be started"
+    let threads = count("threads", summary.threads as usize);
+    let name = if fell_back {
+        "computes-less"
     } else {
-        ""
+        "computes"
     };
-    format!("Computes with {instructions}, {threads}{why}")
+    say(name, &[&instructions, &threads])
 }
 
 /// How often the model was right on posts that it was not trained on, if its bundle says so.
-pub fn accuracy(about: &About) -> Option<String> {
+pub(super) fn accuracy(about: &About) -> Option<String> {
     let figures = &about.figures;
-    let (split, posts) = [("test", "test"), ("val", "validation")]
+    let (split, posts) = [("test", "accuracy-test"), ("val", "accuracy-val")]
         .into_iter()
         .find(|(split, _)| figures.iter().any(|figure| figure.split == *split))?;
     let of = |case: Case, name: &str| {
         let found = figures.iter().find(|figure| {
             figure.split == split && figure.metric == "accuracy" && figure.case == Some(case)
         })?;
-        Some(format!("{:.0} % {name}", found.value * 100.0))
+        Some(say(name, &[&format!("{:.0} %", found.value * 100.0)]))
     };
     let parts: Vec<String> = [
-        of(Case::Complete, "with both sides"),
-        of(Case::TextMissing, "from the image alone"),
-        of(Case::ImageMissing, "from the text alone"),
+        of(Case::Complete, "accuracy-complete"),
+        of(Case::TextMissing, "accuracy-image"),
+        of(Case::ImageMissing, "accuracy-text"),
     ]
     .into_iter()
     .flatten()
     .collect();
-    (!parts.is_empty()).then(|| format!("Right on {posts} posts: {}", parts.join(", ")))
+    (!parts.is_empty()).then(|| say(posts, &[&parts.join(", ")]))
 }
 
 /// The bundle is coming.
-pub fn loading(loaded: u64, total: u64) -> String {
+pub(super) fn loading(loaded: u64, total: u64) -> String {
     if total == 0 {
-        "Starting …".into()
+        say("starting", &[])
     } else {
-        format!("{} of {}", bytes(loaded), bytes(total))
+        say("loading", &[&bytes(loaded), &bytes(total)])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
 
     #[test]
-    fn numbers_are_written_as_people_do() {
-        assert_eq!(bytes(2_034_567), "2.0 MB");
-        assert_eq!(bytes(34_567), "35 kB");
-        assert_eq!(percent(0.931), "93 %");
-        assert_eq!(percent(0.0004), "< 0.1 %");
-        assert_eq!(percent(0.9999), "> 99.9 %");
-        assert_eq!(percent(0.042), "4.2 %");
-        assert_eq!(label("sweet_meal"), "Sweet meal");
-        assert_eq!(milliseconds(7.25), "7.2 ms");
-        assert_eq!(sentence("image: broken"), "Image: broken.");
+    fn gaps_are_filled_once() {
+        assert_eq!(fill("{0} of {1}", &["{1}", "b"]), "{1} of b");
+        assert_eq!(fill("no {gap} {7} {", &["a"]), "no {gap} {7} {");
+    }
+
+    /// Every name that the sources say is in index.html, and every one there is said.
+    #[test]
+    fn sources_and_page_have_the_same_words() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let html = std::fs::read_to_string(root.join("../index.html")).unwrap();
+        let (_, after) = html.split_once("id=\"words\">").unwrap();
+        let (block, _) = after.split_once("</script>").unwrap();
+        let words: std::collections::BTreeMap<String, String> =
+            serde_json::from_str(block).unwrap();
+        let mut sources = std::fs::read_to_string(root.join("start.js")).unwrap();
+        read(&root.join("src/ui"), &mut sources);
+        // Names are whole string literals, or the first part of those that are put together.
+        let said: BTreeSet<&str> = sources.split('"').collect();
+        for name in words.keys() {
+            let stem = ["-one", "-more", "-hint"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end));
+            let known =
+                said.contains(name.as_str()) || stem.is_some_and(|stem| said.contains(stem));
+            assert!(known, "index.html has words that nobody says: {name}");
+        }
+        for call in ["say(\"", "count(\""] {
+            for part in sources.split(call).skip(1) {
+                let name = part.split('"').next().unwrap();
+                let known = words.contains_key(name) || words.contains_key(&format!("{name}-one"));
+                assert!(known, "index.html lacks the words {name}");
+            }
+        }
+    }
+
+    fn read(folder: &Path, into: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read(&path, into);
+            } else {
+                let source = std::fs::read_to_string(path).unwrap();
+                into.push_str(source.split("#[cfg(test)]").next().unwrap());
+            }
+        }
     }
 }

@@ -7,8 +7,9 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, Event, HtmlElement, HtmlImageElement, Response, Url};
 
-use super::dom::{append, by_id, listen, window};
 use super::post::Picture;
+use crate::ui::dom::{append, by_id, listen, window};
+use crate::ui::words;
 
 /// A sample post.
 struct Sample {
@@ -82,7 +83,7 @@ pub async fn show(chosen: impl Fn(Option<Picture>, &'static str) + 'static) -> R
             if let Some((drawing, blob)) = &blob {
                 let image: HtmlImageElement = append(&button, "img", "")?.unchecked_into();
                 image.set_src(&Url::create_object_url_with_blob(blob)?);
-                image.set_alt(&format!("Drawing: {drawing}"));
+                image.set_alt(&words::say("drawing", &[drawing]));
                 image.set_width(40);
                 image.set_height(40);
             }

@@ -8,8 +8,8 @@ use web_sys::{
     HtmlInputElement, Url,
 };
 
-use super::dom::{by_id, document, listen, report, show};
 use super::post::Picture;
+use crate::ui::dom::{by_id, document, listen, report, show};
 
 /// What the visitor did with the image side.
 pub enum Change {
@@ -29,6 +29,7 @@ pub struct PictureBox {
     chosen: HtmlElement,
     preview: HtmlImageElement,
     name: HtmlElement,
+    remove: HtmlElement,
     input: HtmlInputElement,
 }
 
@@ -43,6 +44,7 @@ impl PictureBox {
             chosen: by_id("image-chosen")?,
             preview: by_id("image-preview")?,
             name: by_id("image-name")?,
+            remove: by_id("image-remove")?,
             input: by_id("image-file")?,
         });
         let changed: Rc<dyn Fn(Change)> = Rc::new(changed);
@@ -59,6 +61,7 @@ impl PictureBox {
             .class_list()
             .toggle_with_force("is-missing", picture.is_none());
         show(&self.chosen, picture.is_some());
+        show(&self.remove, picture.is_some());
         let old = self.preview.src();
         if let Some(picture) = picture {
             self.preview.set_src(&picture.address);
@@ -82,15 +85,11 @@ impl PictureBox {
             input.set_value("");
         })?;
         let input = self.input.clone();
-        listen(
-            &by_id::<HtmlElement>("image-remove")?,
-            "click",
-            move |_: Event| {
-                changed(Change::Removed);
-                // The button is gone: the focus goes to what can be done next.
-                report(input.focus());
-            },
-        )
+        listen(&self.remove, "click", move |_: Event| {
+            changed(Change::Removed);
+            // The button is gone: the focus goes to what can be done next.
+            report(input.focus());
+        })
     }
 
     /// The whole page takes drops, so that no aim is needed and a miss does not navigate away.

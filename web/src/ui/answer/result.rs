@@ -4,10 +4,11 @@ use shared::case::Modality;
 use wasm_bindgen::JsValue;
 use web_sys::HtmlElement;
 
-use super::dom::{by_id, set_variable, show, window};
 use super::evidence::EvidenceTable;
-use super::words;
 use crate::protocol::Prediction;
+use crate::ui::dom::{by_id, set_variable, show, window};
+use crate::ui::numbers::{label, percent};
+use crate::ui::words;
 
 /// The result's panel.
 pub struct ResultPanel {
@@ -77,16 +78,15 @@ impl ResultPanel {
     pub fn show(&self, prediction: &Prediction, time: &str) -> Result<(), JsValue> {
         let probability = f64::from(prediction.probability);
         self.case
-            .set_text_content(Some(words::case(prediction.case)));
+            .set_text_content(Some(&words::case(prediction.case)));
         for (class, modality) in [("has-image", Modality::Image), ("has-text", Modality::Text)] {
             self.panel
                 .class_list()
                 .toggle_with_force(class, prediction.case.has(modality))?;
         }
-        self.label
-            .set_text_content(Some(&words::label(&prediction.label)));
+        self.label.set_text_content(Some(&label(&prediction.label)));
         self.probability
-            .set_text_content(Some(&words::percent(probability)));
+            .set_text_content(Some(&percent(probability)));
         set_variable(&self.body, "--probability", probability)?;
         self.time.set_text_content(Some(time));
         self.table.show(prediction)?;

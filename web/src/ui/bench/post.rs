@@ -1,11 +1,14 @@
 //! Owns the post that is being made: a picture, a text, or one of them.
 
 use js_sys::{Promise, Uint8Array};
+use shared::case::Case;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, File, Url};
 
 use crate::protocol::{Code, Failure};
+use crate::ui::numbers::bytes;
+use crate::ui::words;
 
 /// Larger files are refused before they are read: no photograph is that large, and memory is not endless.
 const LARGEST_FILE: f64 = 64e6;
@@ -32,26 +35,29 @@ impl Picture {
         if !kind.is_empty() && !kind.starts_with("image/") {
             return Err(Failure::new(
                 Code::Image,
-                format!("“{name}” is no picture (it is {kind})."),
-                "Choose a PNG, JPEG, WebP or GIF file.",
+                words::say("no-picture", &[&name, &kind]),
+                words::say("no-picture-hint", &[]),
             ));
         }
         if file.size() > LARGEST_FILE {
             return Err(Failure::new(
                 Code::Image,
-                format!(
-                    "“{name}” has {:.0} MB; {:.0} MB is the most.",
-                    file.size() / 1e6,
-                    LARGEST_FILE / 1e6
+                words::say(
+                    "picture-large",
+                    &[
+                        &name,
+                        &bytes(file.size() as u64),
+                        &bytes(LARGEST_FILE as u64),
+                    ],
                 ),
-                "Make the picture smaller and try again.",
+                words::say("picture-large-hint", &[]),
             ));
         }
         Self::of(name.clone(), file).await.map_err(|_| {
             Failure::new(
                 Code::Image,
-                format!("“{name}” cannot be read."),
-                "It may have been moved or deleted; choose it again.",
+                words::say("picture-unreadable", &[&name]),
+                words::say("picture-unreadable-hint", &[]),
             )
         })
     }
@@ -79,17 +85,39 @@ pub struct Post {
     pub picture: Option<Picture>,
     /// What stands in the text field.
     pub text: String,
+    /// Which sides the visitor has hidden from the model, image and text.
+    pub hidden: [bool; 2],
 }
 
 impl Post {
-    /// The text, or nothing if only white space stands there: then the text is missing.
+    /// The picture's bytes, hidden or not.
+    pub fn image(&self) -> Option<&Uint8Array> {
+        self.picture.as_ref().map(|picture| &picture.bytes)
+    }
+
+    /// The text, hidden or not, or nothing if only white space stands there: then the text is missing.
     pub fn words(&self) -> Option<&str> {
         let text = self.text.trim();
         (!text.is_empty()).then_some(text)
     }
 
-    /// Whether there is nothing to classify.
-    pub fn is_empty(&self) -> bool {
-        self.picture.is_none() && self.words().is_none()
+    /// What the model is shown.
+    pub fn shown(&self) -> (Option<&Uint8Array>, Option<&str>) {
+        let [image, text] = self.hidden.map(|hidden| !hidden);
+        (
+            self.image().filter(|_| image),
+            self.words().filter(|_| text),
+        )
+    }
+
+    /// The case of what the model is shown; none if that is nothing.
+    pub fn case(&self) -> Option<Case> {
+        let (image, text) = self.shown();
+        Case::of(image.is_some(), text.is_some()).ok()
+    }
+
+    /// Whether both sides are there, hidden or not.
+    pub fn is_complete(&self) -> bool {
+        self.picture.is_some() && self.words().is_some()
     }
 }

@@ -4,9 +4,10 @@ use shared::case::{Case, Modality};
 use wasm_bindgen::JsValue;
 use web_sys::HtmlElement;
 
-use super::dom::{append, by_id, set_variable, show};
-use super::words;
 use crate::protocol::{ClassScore, Evidence, Prediction};
+use crate::ui::dom::{append, by_id, set_variable, show};
+use crate::ui::numbers::{label, percent, signed};
+use crate::ui::words;
 
 /// Classes shown; the rest is rarely of interest and would push the page out of sight.
 const ROWS: usize = 5;
@@ -54,12 +55,12 @@ impl EvidenceTable {
     /// If the browser refuses.
     pub fn show(&self, prediction: &Prediction) -> Result<(), JsValue> {
         for (head, modality) in self.heads.iter().zip(Modality::ALL) {
-            head.set_text_content(Some(words::evidence(modality, prediction.evidence)));
+            head.set_text_content(Some(&words::evidence(modality, prediction.evidence)));
             head.class_list()
                 .toggle_with_force("is-missing", !prediction.case.has(modality))?;
         }
         self.explanation
-            .set_text_content(Some(words::explanation(prediction.evidence)));
+            .set_text_content(Some(&words::explanation(prediction.evidence)));
         let shown = &prediction.classes[..prediction.classes.len().min(ROWS)];
         let axis = Axis::of(shown, prediction.evidence);
         for (index, row) in self.rows.iter().enumerate() {
@@ -89,11 +90,10 @@ impl Row {
     }
 
     fn fill(&self, class: &ClassScore, case: Case, axis: &Axis) -> Result<(), JsValue> {
-        self.label
-            .set_text_content(Some(&words::label(&class.label)));
+        self.label.set_text_content(Some(&label(&class.label)));
         let probability = f64::from(class.probability);
         self.probability
-            .fill(&words::percent(probability), 0.0, probability)?;
+            .fill(&percent(probability), 0.0, probability)?;
         for ((bar, modality), value) in self
             .sides
             .iter()
@@ -103,7 +103,7 @@ impl Row {
             match value.filter(|_| case.has(modality)) {
                 Some(value) => {
                     let (from, to) = axis.span(f64::from(value));
-                    bar.fill(&format!("{value:.2}").replace('-', "−"), from, to)?;
+                    bar.fill(&signed(f64::from(value)), from, to)?;
                 }
                 None => bar.missing()?,
             }
@@ -131,7 +131,7 @@ impl Bar {
     }
 
     fn missing(&self) -> Result<(), JsValue> {
-        self.fill(words::MISSING, 0.0, 0.0)?;
+        self.fill(&words::say("missing", &[]), 0.0, 0.0)?;
         self.cell.class_list().add_1("is-missing")
     }
 }

@@ -8,7 +8,7 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::Closure;
 use web_sys::{Event, HtmlElement, HtmlTextAreaElement};
 
-use super::dom::{by_id, listen, report, show, window};
+use crate::ui::dom::{by_id, listen, report, show, window};
 
 /// The visitor is given this long to type on before the model is asked.
 const PAUSE_MILLISECONDS: i32 = 180;

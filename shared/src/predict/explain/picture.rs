@@ -1,0 +1,126 @@
+//! Owns the picture's part of an explanation: which parts are painted over, and what fell with them.
+
+use serde::{Deserialize, Serialize};
+
+use super::Score;
+use super::removal::{Removal, Trial};
+use crate::error::Result;
+use crate::predict::{Classifier, PreparedPost};
+
+/// At most so many cells a side: more would only take longer.
+const CELLS: usize = 8;
+/// The side of what is painted over at once, in cells: a single patch rarely matters.
+const WINDOW: usize = 2;
+
+/// What the score rests on in the picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageMap {
+    /// Cells a side.
+    pub side: usize,
+    /// By how much the class's log odds fall on average where a cell is painted over; row by row.
+    pub cells: Vec<f32>,
+    /// The part of the picture that the model sees: left, top, width and height as shares of the picture's.
+    pub seen: [f32; 4],
+    /// What taking the marked cells away does.
+    pub removal: Option<Removal>,
+}
+
+/// The picture's part of the work.
+pub(super) struct Picture {
+    /// Pixels a side, of the picture and of a cell; cells a side.
+    size: usize,
+    cell: usize,
+    side: usize,
+    seen: [f32; 4],
+    mean: [f32; 3],
+    /// Windows seen so far.
+    pub(super) step: usize,
+    falls: Vec<f32>,
+    counts: Vec<u32>,
+    pub(super) trial: Trial,
+}
+
+impl Picture {
+    pub(super) fn new(classifier: &Classifier, bytes: &[u8], post: &PreparedPost) -> Result<Self> {
+        let vision = &classifier.network().config().clip.vision_config;
+        let (size, patch) = (vision.image_size, vision.patch_size);
+        let patches = (size / patch).max(1);
+        let cell = patches.div_ceil(CELLS);
+        let side = patches.div_ceil(cell);
+        let pixels = post.pixels.as_deref().unwrap_or_default();
+        let plane = size * size;
+        let mean = [0, 1, 2].map(|channel| {
+            let values = pixels.iter().skip(channel * plane).take(plane);
+            values.sum::<f32>() / plane as f32
+        });
+        Ok(Self {
+            size,
+            cell: cell * patch,
+            side,
+            seen: classifier.images().seen(bytes)?,
+            mean,
+            step: 0,
+            falls: vec![0.0; side * side],
+            counts: vec![0; side * side],
+            trial: Trial::default(),
+        })
+    }
+
+    /// Windows begin before the first cell, so that cells at the border are in as many as others.
+    pub(super) fn windows(&self) -> usize {
+        (self.side + WINDOW - 1).pow(2)
+    }
+
+    /// The cells of a window.
+    pub(super) fn window(&self, step: usize) -> Vec<usize> {
+        let across = self.side + WINDOW - 1;
+        let span = |first: usize| {
+            let cells = (first..first + WINDOW).filter_map(|at| at.checked_sub(WINDOW - 1));
+            cells.filter(|&at| at < self.side).collect::<Vec<_>>()
+        };
+        let (rows, columns) = (span(step / across), span(step % across));
+        let cells = rows
+            .iter()
+            .flat_map(|row| columns.iter().map(move |column| row * self.side + column));
+        cells.collect()
+    }
+
+    pub(super) fn paint(&self, pixels: &mut [f32], cell: usize) {
+        let (row, column) = (cell / self.side * self.cell, cell % self.side * self.cell);
+        let rows = row..(row + self.cell).min(self.size);
+        let columns = column..(column + self.cell).min(self.size);
+        for (channel, mean) in self.mean.iter().enumerate() {
+            for row in rows.clone() {
+                let start = (channel * self.size + row) * self.size;
+                if let Some(line) = pixels.get_mut(start + columns.start..start + columns.end) {
+                    line.fill(*mean);
+                }
+            }
+        }
+    }
+
+    pub(super) fn cells(&self) -> Vec<f32> {
+        let cells = self.falls.iter().zip(&self.counts);
+        cells
+            .map(|(fall, count)| fall / (*count).max(1) as f32)
+            .collect()
+    }
+
+    /// The log odds fell by so much without these cells.
+    pub(super) fn note(&mut self, cells: &[usize], fall: f32) {
+        for &cell in cells {
+            self.falls[cell] += fall;
+            self.counts[cell] += 1;
+        }
+        self.step += 1;
+    }
+
+    pub(super) fn finish(self, whole: Score) -> ImageMap {
+        ImageMap {
+            side: self.side,
+            cells: self.cells(),
+            seen: self.seen,
+            removal: self.trial.removal(whole),
+        }
+    }
+}
