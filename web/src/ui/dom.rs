@@ -86,5 +86,7 @@ pub fn report(result: Result<(), JsValue>) {
 /// # Errors
 /// If the browser refuses.
 pub fn set_variable(element: &HtmlElement, name: &str, value: f64) -> Result<(), JsValue> {
-    element.style().set_property(name, &format!("{value:.4}"))
+    // Four places are finer than a pixel; a whole number stays one, which `repeat()` needs.
+    let value = (value * 1e4).round() / 1e4;
+    element.style().set_property(name, &value.to_string())
 }

@@ -65,6 +65,29 @@ pub(super) fn case(case: Case) -> String {
     )
 }
 
+/// What the post has, in a word or two.
+pub(super) fn case_short(case: Case) -> String {
+    say(
+        match case {
+            Case::Complete => "case-complete",
+            Case::TextMissing => "case-image-only",
+            Case::ImageMissing => "case-text-only",
+        },
+        &[],
+    )
+}
+
+/// A side of a post.
+pub(super) fn modality(of: Modality) -> String {
+    say(
+        match of {
+            Modality::Image => "image",
+            Modality::Text => "text",
+        },
+        &[],
+    )
+}
+
 /// What a screen reader says of a result.
 pub(super) fn spoken(name: &str, probability: f64, used: Case) -> String {
     say(

@@ -1,4 +1,9 @@
-//! What the model says of a post: the class, and what each side says for it.
+//! What the model says of a post: the class, what each side says for it, what it rests on, and what would be said if a
+//! side were missing.
 
+mod bar;
+pub mod chosen;
+pub mod compare;
 pub mod evidence;
+pub mod rests;
 pub mod result;

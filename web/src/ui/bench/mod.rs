@@ -1,5 +1,6 @@
 //! Owns the bench: one post, its two sides, and the asking that follows every change of it.
 
+mod camera;
 pub mod picture;
 pub mod post;
 pub mod samples;
@@ -9,19 +10,30 @@ pub mod text;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use shared::case::Case;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::protocol::{Code, Failure, Modality};
+use crate::ui::answer::chosen::Chosen;
+use crate::ui::answer::compare::{ByCase, Compare};
+use crate::ui::answer::rests::Rests;
 use crate::ui::answer::result::ResultPanel;
-use crate::ui::model::{Model, State};
+use crate::ui::client::is_cancelled;
+use crate::ui::dom::report;
+use crate::ui::model::{Answer, Model, State};
 use crate::ui::notice::Notice;
 use crate::ui::numbers::milliseconds;
 use crate::ui::words;
+use camera::Camera;
 use picture::{Change, PictureBox};
 use post::{Picture, Post};
 use side::Side;
 use text::Text;
+
+/// About as many times as an answer an explanation takes; where that is longer than this, the visitor asks for it.
+const PASSES: f64 = 60.0;
+const LONGEST_MILLISECONDS: f64 = 4000.0;
 
 /// The bench.
 pub struct Bench {
@@ -38,6 +50,15 @@ pub struct Bench {
     text: Rc<Text>,
     sides: [Rc<Side>; 2],
     result: ResultPanel,
+    chosen: Rc<Chosen>,
+    rests: Rc<Rests>,
+    compare: Compare,
+    /// The predictions of the post by case, as far as they are there.
+    seen: RefCell<ByCase>,
+    /// How long an answer took last, in milliseconds.
+    pace: Cell<f64>,
+    /// The number of the explanation that is awaited.
+    explaining: Cell<Option<u32>>,
 }
 
 impl Bench {
@@ -53,6 +74,7 @@ impl Bench {
         };
         let (of_picture, of_text) = (with(&slot), with(&slot));
         let (hide_image, hide_text) = (with(&slot), with(&slot));
+        let (choose, ask) = (with(&slot), with(&slot));
         let bench = Rc::new(Self {
             post: RefCell::default(),
             turn: Cell::new(0),
@@ -81,6 +103,20 @@ impl Bench {
                 })?,
             ],
             result: ResultPanel::find()?,
+            chosen: Chosen::find(move || {
+                if let Some(bench) = choose() {
+                    bench.look_at_class(false);
+                }
+            })?,
+            rests: Rests::find(move || {
+                if let Some(bench) = ask() {
+                    bench.look_at_class(true);
+                }
+            })?,
+            compare: Compare::find()?,
+            seen: RefCell::default(),
+            pace: Cell::new(0.0),
+            explaining: Cell::new(None),
             model: Rc::clone(&model),
             notice,
         });
@@ -91,6 +127,11 @@ impl Bench {
                 hears.changed();
             }
         });
+        let shot = Rc::clone(&bench);
+        Camera::find(move |taken| match taken {
+            Ok(picture) => shot.set_picture(Some(picture)),
+            Err(failure) => shot.notice.say(&failure, false),
+        })?;
         // A browser may have kept the text from before a reload.
         bench.post.borrow_mut().text = bench.text.value();
         bench.changed();
@@ -101,7 +142,7 @@ impl Bench {
     pub fn put(self: &Rc<Self>, picture: Option<Picture>, text: &str) {
         self.text.set(text);
         text.clone_into(&mut self.post.borrow_mut().text);
-        crate::ui::dom::report(self.result.reveal());
+        report(self.result.reveal());
         self.set_picture(picture);
     }
 
@@ -164,7 +205,11 @@ impl Bench {
     /// The post is another, or the model: asks, or says why there is nothing to ask.
     fn changed(self: &Rc<Self>) {
         self.turn.set(self.turn.get() + 1);
+        self.stop_explaining();
         let post = self.post.borrow();
+        if !post.is_complete() {
+            self.compare.hide();
+        }
         let there = [post.image().is_some(), post.words().is_some()];
         for (side, there) in self.sides.iter().zip(there) {
             side.show(there);
@@ -188,33 +233,110 @@ impl Bench {
         }
     }
 
-    /// Asks until the answer is that of the post which is there.
+    /// Asks until the answer is that of the post which is there; then for what else is shown of it.
     async fn answer(self: Rc<Self>) {
-        loop {
+        let mut answered = None;
+        while self.model.ready().is_some() {
             let turn = self.turn.get();
             let post = self.post.borrow().clone();
-            if post.case().is_none() || self.model.ready().is_none() {
+            if post.case().is_none() {
                 break;
             }
             let (image, text) = post.shown();
             let answer = self.model.classify(image, text).await;
-            if turn != self.turn.get() {
-                continue;
+            if turn == self.turn.get() {
+                answered = Some((turn, post, answer));
+                break;
             }
-            match answer {
-                Ok(answer) => crate::ui::dom::report(
-                    self.result
-                        .show(&answer.prediction, &milliseconds(answer.milliseconds)),
-                ),
-                Err(failure) => {
-                    self.result.say(&words::say("no-answer", &[]));
-                    if self.model.ready().is_some() {
-                        self.notice.say(&failure, false);
-                    }
-                }
-            }
-            break;
         }
         self.asking.set(false);
+        match answered {
+            Some((turn, post, Ok(answer))) => report(self.show(turn, &post, answer).await),
+            Some((_, _, Err(failure))) => {
+                self.result.say(&words::say("no-answer", &[]));
+                self.compare.hide();
+                if self.model.ready().is_some() {
+                    self.notice.say(&failure, false);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Shows an answer; then asks what the answer would be in the other cases, and what it rests on.
+    async fn show(self: &Rc<Self>, turn: u32, post: &Post, answer: Answer) -> Result<(), JsValue> {
+        let Answer {
+            prediction,
+            milliseconds: time,
+        } = answer;
+        self.pace.set(time);
+        self.result.show(&prediction, &milliseconds(time))?;
+        self.chosen.offer(&prediction)?;
+        let own = prediction.case;
+        let mut seen = ByCase::default();
+        seen[own.index()] = Some(prediction);
+        if post.is_complete() {
+            for case in Case::ALL.into_iter().filter(|&case| case != own) {
+                let image = post.image().filter(|_| case.has(Modality::Image));
+                let text = post.words().filter(|_| case.has(Modality::Text));
+                let other = self.model.classify(image, text).await;
+                if turn != self.turn.get() {
+                    return Ok(());
+                }
+                seen[case.index()] = other.ok().map(|answer| answer.prediction);
+            }
+        }
+        *self.seen.borrow_mut() = seen;
+        self.look_at_class(false);
+        Ok(())
+    }
+
+    /// Shows what is to be said of the chosen class; `asked` if the visitor wants it however long it takes.
+    fn look_at_class(self: &Rc<Self>, asked: bool) {
+        let Some(class) = self.chosen.class() else {
+            return;
+        };
+        if self.post.borrow().is_complete() {
+            report(self.compare.show(&self.seen.borrow(), class));
+        }
+        self.stop_explaining();
+        if !asked && self.pace.get() * PASSES > LONGEST_MILLISECONDS {
+            self.rests.offer();
+            return;
+        }
+        self.rests.wait();
+        let bench = Rc::clone(self);
+        spawn_local(async move { bench.explain(class).await });
+    }
+
+    async fn explain(self: Rc<Self>, class: usize) {
+        let turn = self.turn.get();
+        let post = self.post.borrow().clone();
+        let (image, text) = post.shown();
+        let begun = |id| self.explaining.set(Some(id));
+        let found = self.model.explain(image, text, class, begun).await;
+        if turn != self.turn.get() || found.as_ref().is_err_and(is_cancelled) {
+            return;
+        }
+        self.explaining.set(None);
+        let picture = post
+            .picture
+            .as_ref()
+            .map(|picture| picture.address.as_str());
+        match found {
+            Ok(explanation) => report(self.rests.show(&explanation, picture)),
+            Err(failure) => {
+                self.rests.clear();
+                if self.model.ready().is_some() {
+                    self.notice.say(&failure, false);
+                }
+            }
+        }
+    }
+
+    fn stop_explaining(&self) {
+        if let Some(id) = self.explaining.take() {
+            self.model.cancel(id);
+        }
     }
 }
