@@ -21,13 +21,14 @@ use shared::rng::{normal, stream};
 const SIDE: usize = 8;
 const CONTEXT: usize = 8;
 
-struct Trained {
-    config: ModelConfig,
+/// A small model with random weights.
+pub(crate) struct Trained {
+    pub(crate) config: ModelConfig,
     tensors: Tensors,
 }
 
 impl Trained {
-    fn new(prompt: PromptConfig, head: HeadConfig, task: Task) -> Self {
+    pub(crate) fn new(prompt: PromptConfig, head: HeadConfig, task: Task) -> Self {
         let mut clip = ClipConfig {
             projection_dim: 6,
             ..ClipConfig::default()
@@ -84,7 +85,7 @@ impl Trained {
         Self::new(PromptConfig::Dcp(dcp), head, Task::MultiClass)
     }
 
-    fn encode(&self, dtype: Dtype) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn encode(&self, dtype: Dtype) -> Vec<(String, Vec<u8>)> {
         let figure = |case, value| Figure {
             split: "test".into(),
             case,
@@ -108,11 +109,12 @@ impl Trained {
             tokenizer: &tokenizer(),
             dtype,
             about,
+            calibration: None,
         };
         bundle::encode(contents).unwrap()
     }
 
-    fn classifier(&self) -> Classifier {
+    pub(crate) fn classifier(&self) -> Classifier {
         let model = Model::load(&self.config, var_builder(&self.tensors, &Device::Cpu)).unwrap();
         let images = ImagePreprocessor::new(SIDE, Some([255; 3]));
         let device = Device::Cpu;
@@ -148,7 +150,7 @@ fn tokenizer() -> TextTokenizer {
     TextTokenizer::from_vocab_and_merges(&vocabulary, "#version: 0.2\n", CONTEXT).unwrap()
 }
 
-fn picture() -> Vec<u8> {
+pub(crate) fn picture() -> Vec<u8> {
     let pixels =
         image::RgbImage::from_fn(13, 9, |x, y| image::Rgb([x as u8 * 19, y as u8 * 28, 90]));
     let mut bytes = std::io::Cursor::new(Vec::new());
@@ -158,7 +160,7 @@ fn picture() -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn assemble(files: &[(String, Vec<u8>)]) -> shared::Result<Classifier> {
+pub(crate) fn assemble(files: &[(String, Vec<u8>)]) -> shared::Result<Classifier> {
     let mut assembler = Assembler::new(Manifest::parse(&files[0].1)?);
     // Any order will do.
     for (name, bytes) in files[1..files.len() - 1].iter().rev() {
@@ -167,7 +169,7 @@ fn assemble(files: &[(String, Vec<u8>)]) -> shared::Result<Classifier> {
     assembler.finish()
 }
 
-fn predictions(classifier: &Classifier) -> Vec<Prediction> {
+pub(crate) fn predictions(classifier: &Classifier) -> Vec<Prediction> {
     let picture = picture();
     let posts = [
         (Some(picture.as_slice()), Some("a pear")),

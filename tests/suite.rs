@@ -23,3 +23,4 @@ mod preprocess;
 mod prompt_golden;
 mod resume;
 mod skipping;
+mod teaching;

@@ -44,6 +44,7 @@ fn main() -> Result<()> {
             description: "Fresh prompts and head; for measuring only.".into(),
             ..About::default()
         },
+        calibration: None,
     })?;
     std::fs::create_dir_all(out)?;
     for (name, bytes) in &files {

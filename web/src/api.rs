@@ -4,7 +4,7 @@
 use js_sys::{Date, Function, Reflect, Uint8Array};
 use shared::Case;
 use shared::bundle::Dtype;
-use shared::predict::{Explainer, Prediction, RawPost};
+use shared::predict::{Explainer, Lessons, Prediction, RawPost};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -152,6 +152,55 @@ impl Classifier {
     pub fn predict(&self, image: Option<&[u8]>, text: Option<&str>) -> Result<Prediction, Failure> {
         self.classifier
             .classify(image, text)
+            .map_err(loader::failure)
+    }
+}
+
+/// What can be taught, and what was.
+impl Classifier {
+    /// As [`shared::predict::Classifier::teach`].
+    ///
+    /// # Errors
+    /// If the class or the post cannot be used, or the head cannot be taught.
+    pub fn teach(
+        &mut self,
+        class: &str,
+        image: Option<&[u8]>,
+        text: Option<&str>,
+    ) -> Result<Lessons, Failure> {
+        self.change(|classifier| classifier.teach(class, RawPost { image, text }))
+    }
+
+    /// As [`shared::predict::Classifier::rename`].
+    ///
+    /// # Errors
+    /// If there is no such class, or the name cannot be used.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<Lessons, Failure> {
+        self.change(|classifier| classifier.rename(from, to))
+    }
+
+    /// As [`shared::predict::Classifier::forget`].
+    ///
+    /// # Errors
+    /// If there is no such taught class.
+    pub fn forget(&mut self, class: &str) -> Result<Lessons, Failure> {
+        self.change(|classifier| classifier.forget(class))
+    }
+
+    /// As [`shared::predict::Classifier::learn`]; an empty file forgets everything.
+    ///
+    /// # Errors
+    /// If the file is none of this bundle's lessons.
+    pub fn learn(&mut self, file: &str) -> Result<Lessons, Failure> {
+        self.change(|classifier| classifier.learn(file))
+    }
+
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut shared::predict::Classifier) -> shared::Result<()>,
+    ) -> Result<Lessons, Failure> {
+        change(&mut self.classifier)
+            .and_then(|()| self.classifier.lessons())
             .map_err(loader::failure)
     }
 }

@@ -77,6 +77,7 @@ pub async fn load(
     }
     let summary = Summary {
         about: about.about,
+        checksum: about.checksum,
         classes: about.config.classes,
         dtype: about.dtype,
         bytes: total,

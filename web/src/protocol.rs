@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 pub use shared::Modality;
 pub use shared::bundle::{About, Dtype};
 pub use shared::head::Evidence;
-pub use shared::predict::{ClassScore, Explanation, ImageMap, Prediction, Removal, TextMap};
+pub use shared::predict::{
+    ClassScore, Explanation, ImageMap, Lessons, Prediction, Removal, TaughtClass, TextMap,
+};
 use wasm_bindgen::{JsCast, JsValue};
 
 /// What the page asks of the worker.
@@ -56,6 +58,39 @@ pub enum Request {
         /// The request's number.
         id: u32,
     },
+    /// Add a post to a class that is taught, a new one if no class has the name. The image file's bytes travel beside it.
+    Teach {
+        /// Returned with the answer.
+        id: u32,
+        /// The class.
+        class: String,
+        /// The text; absent is a missing modality.
+        #[serde(default)]
+        text: Option<String>,
+    },
+    /// Give a class another name.
+    Rename {
+        /// Returned with the answer.
+        id: u32,
+        /// The name now.
+        from: String,
+        /// The other.
+        to: String,
+    },
+    /// Remove a class that was taught.
+    Forget {
+        /// Returned with the answer.
+        id: u32,
+        /// The class.
+        class: String,
+    },
+    /// Replace all that was taught by what a file says; an empty one forgets everything.
+    Learn {
+        /// Returned with the answer.
+        id: u32,
+        /// The file's text.
+        file: String,
+    },
     /// Drop the model and end the worker.
     Dispose,
 }
@@ -98,6 +133,13 @@ pub enum Event {
         /// Network requests of the worker since the bundle was loaded: always 0.
         requests: u32,
     },
+    /// All that was taught, after a change of it.
+    Lessons {
+        /// The request's number.
+        id: u32,
+        /// The classes, and the file that holds them.
+        lessons: Lessons,
+    },
     /// Something went wrong.
     Failed {
         /// The request's number, if it was about one post.
@@ -113,6 +155,8 @@ pub enum Event {
 pub struct Summary {
     /// Name, licence, how it was made and what was measured.
     pub about: About,
+    /// The checksum of its manifest: which bundle it is.
+    pub checksum: String,
     /// The classes in the order of the logits.
     pub classes: Vec<String>,
     /// How the weights are stored.

@@ -131,7 +131,7 @@ impl Assembler {
         let (manifest, modalities, pieces, tokenizer) = self.complete()?;
         let engine = Engine::load(&manifest.config, &modalities, pieces.join()?)?;
         let images = ImagePreprocessor::from_json(&manifest.preprocessor.to_string())?;
-        Classifier::new(engine, images, tokenizer)
+        Ok(Classifier::new(engine, images, tokenizer)?.of_bundle(&manifest))
     }
 
     /// The classifier as tensors on a device, once all files are there; both towers are needed.
@@ -144,7 +144,7 @@ impl Assembler {
         let model = Model::load_folded(&manifest.config, var_builder(&tensors, device))?;
         let images = ImagePreprocessor::from_json(&manifest.preprocessor.to_string())?;
         let device = device.clone();
-        Classifier::new(OnDevice { model, device }, images, tokenizer)
+        Ok(Classifier::new(OnDevice { model, device }, images, tokenizer)?.of_bundle(&manifest))
     }
 
     fn complete(self) -> Result<(Manifest, Vec<Modality>, Pieces, TextTokenizer)> {

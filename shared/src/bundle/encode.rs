@@ -5,7 +5,8 @@ use candle_core::Device;
 use super::manifest::FORMAT;
 use super::quantize::quantize;
 use super::{
-    About, CARD, Dtype, FileEntry, FileRole, MANIFEST, Manifest, TOKENIZER, card, error, shard,
+    About, CARD, Calibration, Dtype, FileEntry, FileRole, MANIFEST, Manifest, TOKENIZER, card,
+    error, shard,
 };
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -32,6 +33,8 @@ pub struct Contents<'a> {
     pub dtype: Dtype,
     /// For people.
     pub about: About,
+    /// How far the probabilities can be trusted, if it was measured.
+    pub calibration: Option<Calibration>,
 }
 
 /// All files of the bundle with their names: the manifest first, the model card last.
@@ -47,6 +50,7 @@ pub fn encode(contents: Contents<'_>) -> Result<Vec<(String, Vec<u8>)>> {
         tokenizer,
         dtype,
         about,
+        calibration,
     } = contents;
     let folded = Model::load(config, var_builder(tensors, &Device::Cpu))?.fold()?;
     let part = |prefixes: &[&str]| -> Tensors {
@@ -95,6 +99,7 @@ pub fn encode(contents: Contents<'_>) -> Result<Vec<(String, Vec<u8>)>> {
         about,
         config: config.clone(),
         preprocessor,
+        calibration,
         dtype,
         files: files
             .iter()

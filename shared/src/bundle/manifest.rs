@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MANIFEST, error, limits, sha256};
+use super::{Calibration, MANIFEST, error, limits, sha256};
 use crate::case::Case;
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -121,6 +121,9 @@ pub struct Manifest {
     pub config: ModelConfig,
     /// The content of preprocessor_config.json.
     pub preprocessor: serde_json::Value,
+    /// How far the probabilities can be trusted; absent where it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// How weights are stored.
     pub dtype: Dtype,
     /// The files, in the order in which they are best loaded.
@@ -232,6 +235,9 @@ impl Manifest {
                 MANIFEST,
                 format!("the figure {} is {}", figure.metric, figure.value),
             ));
+        }
+        if let Some(calibration) = &self.calibration {
+            calibration.check()?;
         }
         let mut names = BTreeSet::new();
         for file in &self.files {

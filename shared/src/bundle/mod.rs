@@ -5,6 +5,7 @@
 //! what depends on the case alone is a constant in it. Whatever the bytes are, the answer is a classifier or an error.
 
 pub mod assemble;
+pub mod calibration;
 mod card;
 pub mod encode;
 pub mod limits;
@@ -14,6 +15,7 @@ mod shard;
 mod tokenizer;
 
 pub use assemble::{Assembler, read};
+pub use calibration::{Calibration, CaseCalibration};
 pub use encode::{Contents, encode};
 pub use manifest::{About, Dtype, Figure, FileEntry, FileRole, Manifest};
 

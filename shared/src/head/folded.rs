@@ -90,8 +90,20 @@ impl FoldedHead {
     /// # Errors
     /// If features that the case has are absent or of another width.
     pub fn answer(&self, case: Case, features: &[Option<Vec<f32>>; 2]) -> Result<Answer> {
+        Ok(self.answer_of_inputs(case, &self.inputs(case, features)?))
+    }
+
+    /// What the products take of these features `[D]` by modality: centred, and divided by their length.
+    ///
+    /// # Errors
+    /// As [`FoldedHead::answer`].
+    pub fn inputs(
+        &self,
+        case: Case,
+        features: &[Option<Vec<f32>>; 2],
+    ) -> Result<[Option<Vec<f32>>; 2]> {
         let of = &self.cases[case.index()];
-        let mut inputs = Vec::new();
+        let mut inputs = [None, None];
         for (modality, summand) in Modality::ALL.into_iter().zip(&of.summands) {
             let Some(summand) = summand else { continue };
             let (own, name) = (&features[modality as usize], modality.name());
@@ -108,41 +120,52 @@ impl FoldedHead {
             if let Some(centre) = &self.centre[modality as usize] {
                 x.iter_mut().zip(centre).for_each(|(x, c)| *x -= c);
             }
-            inputs.push((modality, summand, x));
+            inputs[modality as usize] = Some(x);
         }
         let square = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>() + NORM_GUARD as f32;
-        let both: f32 = inputs.iter().map(|(_, _, x)| square(x)).sum();
-        let mut parts = [None, None];
-        let mut logits = vec![0.0; 0];
-        for (modality, summand, x) in inputs {
+        let both: f32 = inputs.iter().flatten().map(|x| square(x)).sum();
+        for x in inputs.iter_mut().flatten() {
             let length = match self.length {
                 Length::One => 1.0,
-                Length::Own => square(&x).sqrt(),
+                Length::Own => square(x).sqrt(),
                 Length::Both => both.sqrt(),
             };
-            let part = summand.multiply(&x, length);
+            x.iter_mut().for_each(|x| *x /= length);
+        }
+        Ok(inputs)
+    }
+
+    /// What the head says of one post of this case with these [`FoldedHead::inputs`].
+    pub fn answer_of_inputs(&self, case: Case, inputs: &[Option<Vec<f32>>; 2]) -> Answer {
+        let of = &self.cases[case.index()];
+        let mut parts = [None, None];
+        let mut logits = vec![0.0; 0];
+        for (modality, (summand, x)) in of.summands.iter().zip(inputs).enumerate() {
+            let (Some(summand), Some(x)) = (summand, x) else {
+                continue;
+            };
+            let part = summand.multiply(x);
             logits.resize(part.len(), 0.0);
             let sums = logits.iter_mut().zip(&part);
             sums.for_each(|(sum, part)| *sum += of.factor * part);
-            parts[modality as usize] = Some(part);
+            parts[modality] = Some(part);
         }
         if let Some(bias) = &of.bias {
             logits.iter_mut().zip(bias).for_each(|(x, b)| *x += b);
         }
-        Ok(Answer { logits, parts })
+        Answer { logits, parts }
     }
 }
 
 impl Summand {
-    fn multiply(&self, x: &[f32], length: f32) -> Vec<f32> {
-        let x: Vec<f32> = x.iter().map(|x| x / length).collect();
+    fn multiply(&self, x: &[f32]) -> Vec<f32> {
         let classes = self.weight.outputs();
         let mut part = vec![0.0; classes];
         // Heads are kept in f32, for which there is nothing to prepare.
         let nothing = Prepared::default();
         let finish = Finish::Store;
         self.weight
-            .multiply(&x, &nothing, 0..classes, &mut part, classes, finish);
+            .multiply(x, &nothing, 0..classes, &mut part, classes, finish);
         part.iter_mut().for_each(|part| *part *= self.gain);
         part
     }

@@ -13,6 +13,7 @@ pub mod linear;
 pub mod means;
 mod part;
 pub mod prototype;
+pub mod taught;
 
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;

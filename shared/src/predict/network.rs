@@ -6,7 +6,7 @@ use crate::case::{Case, Modality};
 use crate::clip::Tokens;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::head::{Answer, Evidence};
+use crate::head::{Answer, Evidence, FoldedHead};
 use crate::infer::Engine;
 use crate::model::{Batch, Features, Model};
 
@@ -22,6 +22,24 @@ pub struct PreparedPost {
 }
 
 impl PreparedPost {
+    /// The post as it is and, if it is complete, with either side taken away.
+    pub fn parts(&self) -> Vec<Self> {
+        let mut parts = vec![self.clone()];
+        if self.case == Case::Complete {
+            parts.push(Self {
+                case: Case::TextMissing,
+                text: None,
+                ..self.clone()
+            });
+            parts.push(Self {
+                case: Case::ImageMissing,
+                pixels: None,
+                ..self.clone()
+            });
+        }
+        parts
+    }
+
     fn text(&self) -> Option<(&[u32], usize)> {
         let text = self.text.as_ref();
         text.map(|(ids, end)| (ids.as_slice(), *end))
@@ -38,6 +56,11 @@ pub trait Network: Send + Sync {
 
     /// What the parts of an answer are measured in.
     fn evidence(&self) -> Evidence;
+
+    /// The head on plain values, if the network has it so: what can be taught.
+    fn head(&self) -> Option<&FoldedHead> {
+        None
+    }
 
     /// The modalities whose towers are there.
     fn modalities(&self) -> Vec<Modality>;
@@ -84,6 +107,10 @@ impl Network for Engine {
 
     fn evidence(&self) -> Evidence {
         self.head().evidence()
+    }
+
+    fn head(&self) -> Option<&FoldedHead> {
+        Some(self.head())
     }
 
     fn modalities(&self) -> Vec<Modality> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use candle_core::Device;
 use clap::ValueEnum;
-use shared::bundle::{self, About, Contents, Dtype, Figure};
+use shared::bundle::{self, About, Calibration, Contents, Dtype, Figure};
 use shared::infer::weights::Weights;
 use shared::{Case, Modality};
 
@@ -15,6 +15,7 @@ use crate::engine::calibrate::{self, Calibrated};
 use crate::engine::dataset;
 use crate::engine::drift;
 use crate::engine::run::TrainedRun;
+use crate::engine::trust;
 use crate::metrics::evaluation::Evaluation;
 
 /// Writes a run's best checkpoint as a bundle: manifest, weights, tokeniser and model card.
@@ -35,6 +36,12 @@ pub struct Args {
     /// weight to the nearest.
     #[arg(long, value_name = "N", default_value_t = 512)]
     calibration_posts: usize,
+    /// Fit how far probabilities can be trusted on this many validation posts, in each case; 0 leaves it out.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    trust_posts: usize,
+    /// The share of answers called sure that is to be right, between 0 and 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.8, value_parser = share)]
+    sure: f64,
     /// Replace the folder if it is a bundle already.
     #[arg(long)]
     force: bool,
@@ -85,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
         Dtype::Int8 => rounded(&trained, args.calibration_posts, &mut about),
         Dtype::F32 | Dtype::F16 => Weights::default(),
     };
-    let encode = |about: About| {
+    let encode = |about: About, calibration: Option<Calibration>| {
         bundle::encode(Contents {
             config: trained.config(),
             tensors: &trained.tensors,
@@ -94,20 +101,22 @@ pub fn run(args: &Args) -> Result<()> {
             tokenizer: &trained.clip.tokenizer,
             dtype,
             about,
+            calibration,
         })
     };
-    let mut files = encode(about.clone())?;
+    let mut files = encode(about.clone(), None)?;
+    let calibration = calibration(args, &trained, &files);
     if args.drift_posts > 0 {
         match drift::measure(&trained, &files, args.drift_posts) {
             Ok(figures) => {
                 about.drift = figures;
-                files = encode(about)?;
             }
             Err(error) => eprintln!(
                 "note: what storing the weights this way changed was not measured ({error:#})"
             ),
         }
     }
+    files = encode(about, calibration)?;
     atomic::write_folder(&args.out, &files)?;
     let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
     println!(
@@ -117,6 +126,35 @@ pub fn run(args: &Args) -> Result<()> {
         bytes as f64 / 1e6
     );
     Ok(())
+}
+
+/// How far the bundle's probabilities can be trusted, if there are posts to tell; the terminal is told.
+fn calibration(
+    args: &Args,
+    trained: &TrainedRun,
+    files: &[(String, Vec<u8>)],
+) -> Option<Calibration> {
+    if args.trust_posts == 0 {
+        return None;
+    }
+    match trust::calibration(trained, files, args.trust_posts, args.sure) {
+        Ok(calibration) => {
+            print!("{}", trust::table(&calibration));
+            Some(calibration)
+        }
+        Err(error) => {
+            eprintln!("note: how far probabilities can be trusted was not measured ({error:#})");
+            None
+        }
+    }
+}
+
+/// A share between 0 and 1.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
+    share.ok_or_else(|| {
+        format!("{text:?} is no share; give a number from 0 to below 1, such as 0.8")
+    })
 }
 
 /// The weights that are rounded on posts, if there are any; `about` and the terminal are told.

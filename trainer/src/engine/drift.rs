@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use shared::bundle::{self, Figure};
-use shared::predict::{Classifier, OnDevice, Prediction, RawPost};
+use shared::bundle::Figure;
+use shared::predict::{Classifier, OnDevice};
 use shared::{Case, Modality};
 
 use super::dataset;
 use super::run::TrainedRun;
+use super::shown::{self, Shown, logits};
 use crate::data::record::{self, Post};
 use crate::data::split::Split;
 use crate::metrics::{Predictions, Selection};
@@ -28,12 +29,7 @@ pub fn measure(run: &TrainedRun, files: &[(String, Vec<u8>)], most: usize) -> Re
     };
     let (images, tokenizer) = (run.clip.preprocessor.clone(), run.clip.tokenizer.clone());
     let model = Classifier::new(network, images, tokenizer)?;
-    let file = |name: &str| {
-        let found = files.iter().find(|(own, _)| own == name);
-        let (_, bytes) = found.with_context(|| format!("the bundle has no {name}"))?;
-        anyhow::Ok(bytes.clone())
-    };
-    let (_, bundle) = bundle::read(file, &device)?;
+    let bundle = shown::classifier(files)?;
     let mut figures = Vec::new();
     for case in Case::ALL {
         let mut seen = Compared::default();
@@ -66,18 +62,10 @@ impl Compared {
         model: &Classifier,
         bundle: &Classifier,
     ) -> Result<()> {
-        let image = post.image.as_ref().filter(|_| case.has(Modality::Image));
-        let text = post.text.as_deref().filter(|_| case.has(Modality::Text));
-        if image.is_some() != case.has(Modality::Image)
-            || text.is_some() != case.has(Modality::Text)
-        {
+        let Some(shown) = Shown::of(post, case)? else {
             return Ok(());
-        }
-        let image = image.map(|picture| picture.bytes()).transpose()?;
-        let raw = [RawPost {
-            image: image.as_deref(),
-            text,
-        }];
+        };
+        let raw = [shown.raw()];
         let [expected, found] = [model, bundle].map(|with| with.features(&raw));
         for (expected, found) in expected?.into_iter().zip(found?) {
             for (modality, pair) in expected.iter().zip(&found).enumerate() {
@@ -86,7 +74,8 @@ impl Compared {
                 }
             }
         }
-        let [expected, found] = [model, bundle].map(|with| with.classify(raw[0].image, text));
+        let [expected, found] =
+            [model, bundle].map(|with| with.classify(raw[0].image, raw[0].text));
         let (expected, found) = (expected?, found?);
         self.same += usize::from(expected.index == found.index);
         self.model.push(case, logits(&expected), targets.to_vec());
@@ -129,15 +118,6 @@ impl Compared {
         }
         figures
     }
-}
-
-/// The logits in the order of the classes.
-fn logits(prediction: &Prediction) -> Vec<f32> {
-    let mut logits = vec![0.0; prediction.classes.len()];
-    for class in &prediction.classes {
-        logits[class.index] = class.logit;
-    }
-    logits
 }
 
 /// 1 for the same direction. Two rows of zeros have the same.

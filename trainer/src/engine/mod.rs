@@ -20,4 +20,6 @@ pub mod parameters;
 pub mod run;
 pub mod schedule;
 pub mod session;
+pub mod shown;
 pub mod source;
+pub mod trust;

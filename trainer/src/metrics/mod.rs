@@ -2,6 +2,7 @@
 
 pub mod accuracy;
 pub mod bootstrap;
+pub mod calibration;
 pub mod compare;
 pub mod confusion;
 pub mod decisions;

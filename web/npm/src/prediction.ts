@@ -16,6 +16,9 @@ export interface Prediction {
   index: number;
   /** Its probability. */
   probability: number;
+  /** Whether answers this probable were right as often as was asked for when the classifier was exported (8 of 10, unless
+   * it was asked for another share); absent where that was not measured. */
+  sure?: boolean;
   /** The classes assigned: the likeliest alone, or in multi-label tasks every class of probability 0.5 or more. */
   labels: string[];
   /** What `image` and `text` of the classes are measured in. */
@@ -32,7 +35,7 @@ export interface ClassScore {
   index: number;
   /** Softmax over the classes, or in multi-label tasks the sigmoid. */
   probability: number;
-  /** What the softmax or sigmoid acts on. */
+  /** As the model gives it. Softmax or sigmoid act on it, divided by the case's temperature where that was measured. */
   logit: number;
   /** What the image says for the class; null if the post has none. */
   image: number | null;

@@ -14,6 +14,8 @@ export type Dtype = "f32" | "f16" | "int8";
 export interface Summary {
   /** Name, licence, how it was made and what was measured. */
   about: About;
+  /** The checksum of its manifest: which bundle it is. */
+  checksum: string;
   /** The classes in the order of the logits. */
   classes: string[];
   /** How the weights are stored. */

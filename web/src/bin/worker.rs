@@ -9,7 +9,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web::api::Classifier;
 use web::loader::Order;
-use web::protocol::{Code, Event, Failure, Modality, Request, files_of, to_js};
+use web::protocol::{Code, Event, Failure, Lessons, Modality, Request, files_of, to_js};
 use web::source::Source;
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, PerformanceEntry, console};
 
@@ -80,6 +80,19 @@ impl Worker {
                 self.explained.set(id);
                 let worker = self.clone();
                 spawn_local(async move { worker.explain(id, text, class, image).await });
+            }
+            Ok((Request::Teach { id, class, text }, image)) => self.change(id, |classifier| {
+                let image = image.map(|image| image.to_vec());
+                classifier.teach(&class, image.as_deref(), text.as_deref())
+            }),
+            Ok((Request::Rename { id, from, to }, _)) => {
+                self.change(id, |classifier| classifier.rename(&from, &to))
+            }
+            Ok((Request::Forget { id, class }, _)) => {
+                self.change(id, |classifier| classifier.forget(&class))
+            }
+            Ok((Request::Learn { id, file }, _)) => {
+                self.change(id, |classifier| classifier.learn(&file))
             }
             Ok((Request::Cancel { id }, _)) => {
                 if self.explained.get() == id {
@@ -183,12 +196,20 @@ impl Worker {
         let _ = JsFuture::from(turn).await;
     }
 
+    /// Changes what was taught, and says what it is then.
+    fn change(&self, id: u32, action: impl FnOnce(&mut Classifier) -> Result<Lessons, Failure>) {
+        match self.with(action) {
+            Ok(lessons) => self.tell(&Event::Lessons { id, lessons }),
+            Err(failure) => self.fail(Some(id), failure),
+        }
+    }
+
     /// Does something with the classifier, if there is one.
     fn with<T>(
         &self,
-        action: impl FnOnce(&Classifier) -> Result<T, Failure>,
+        action: impl FnOnce(&mut Classifier) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        match &*self.classifier.borrow() {
+        match &mut *self.classifier.borrow_mut() {
             Some(classifier) => action(classifier),
             None => Err(Failure::new(
                 Code::Input,

@@ -1,9 +1,13 @@
 //! Owns the few helpers that make web-sys pleasant: finding, making and listening. Text is only ever set as text.
 
+use js_sys::Array;
 use wasm_bindgen::convert::FromWasmAbi;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{Document, Element, EventTarget, HtmlElement, Window, console};
+use web_sys::{
+    Blob, BlobPropertyBag, Document, Element, EventTarget, HtmlAnchorElement, HtmlElement, Url,
+    Window, console,
+};
 
 /// The window; the page's program runs nowhere else.
 ///
@@ -71,6 +75,22 @@ pub fn listen<E: FromWasmAbi + 'static>(
         .add_event_listener_with_callback(name, closure.as_ref().unchecked_ref())?;
     closure.forget();
     Ok(())
+}
+
+/// Lets the visitor save a text as a file of this name and kind. It comes from the page itself and is no request.
+///
+/// # Errors
+/// If the browser refuses.
+pub fn save(name: &str, kind: &str, text: &str) -> Result<(), JsValue> {
+    let options = BlobPropertyBag::new();
+    options.set_type(kind);
+    let blob = Blob::new_with_str_sequence_and_options(&Array::of1(&text.into()), &options)?;
+    let address = Url::create_object_url_with_blob(&blob)?;
+    let link: HtmlAnchorElement = document()?.create_element("a")?.unchecked_into();
+    link.set_href(&address);
+    link.set_download(name);
+    link.click();
+    Url::revoke_object_url(&address)
 }
 
 /// Writes an unexpected failure to the console, where a developer looks.

@@ -19,5 +19,6 @@ pub mod page;
 pub mod progress;
 pub mod question;
 pub mod storage;
+pub mod teach;
 mod views;
 mod words;

@@ -13,7 +13,7 @@ use super::notice::Notice;
 use super::offer::Offer;
 use super::progress::Progress;
 use super::words;
-use crate::protocol::{Code, Event, Explanation, Failure, Prediction, Request, Summary};
+use crate::protocol::{Code, Event, Explanation, Failure, Lessons, Prediction, Request, Summary};
 
 /// What widgets hear of the model.
 #[derive(Clone)]
@@ -171,6 +171,21 @@ impl Model {
                 self.network.worker_made(requests);
                 Ok(explanation)
             }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Asks for a change of what was taught, with the image file's bytes beside it.
+    ///
+    /// # Errors
+    /// The worker's failure.
+    pub async fn lessons(
+        &self,
+        request: impl FnOnce(u32) -> Request,
+        image: Option<&Uint8Array>,
+    ) -> Result<Lessons, Failure> {
+        match self.ask(request, image)?.answer().await? {
+            Event::Lessons { lessons, .. } => Ok(lessons),
             _ => Err(unexpected()),
         }
     }

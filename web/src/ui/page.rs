@@ -11,6 +11,7 @@ use super::dom::report;
 use super::library;
 use super::model::Model;
 use super::notice::Notice;
+use super::teach::Teach;
 use super::views;
 
 /// Wires the page and starts the model.
@@ -24,6 +25,7 @@ pub fn start() -> Result<(), JsValue> {
     let again = Rc::clone(&model);
     notice.on_again(move || report(again.load()))?;
     let bench = Bench::find(Rc::clone(&model), Rc::clone(&notice))?;
+    Teach::find(Rc::clone(&model), Rc::clone(&bench), Rc::clone(&notice))?;
 
     // The samples are fetched, and the model with all that is kept; after both, every request counts.
     let (drawn, settled) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));

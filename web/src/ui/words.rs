@@ -8,7 +8,7 @@ use web_sys::HtmlElement;
 
 use super::dom::by_id;
 use super::numbers::{bytes, label, percent};
-use crate::protocol::{About, Artefact, Dtype, Evidence, Summary};
+use crate::protocol::{About, Artefact, Dtype, Evidence, Prediction, Summary};
 
 /// The sentence of this name, with `{0}`, `{1}`, .. replaced by the values; the name itself if index.html lacks it.
 pub(super) fn say(name: &str, values: &[&str]) -> String {
@@ -89,10 +89,16 @@ pub(super) fn modality(of: Modality) -> String {
 }
 
 /// What a screen reader says of a result.
-pub(super) fn spoken(name: &str, probability: f64, used: Case) -> String {
+pub(super) fn spoken(prediction: &Prediction) -> String {
+    let name = if prediction.sure == Some(false) {
+        "spoken-unsure"
+    } else {
+        "spoken"
+    };
+    let (class, probability) = (&prediction.label, f64::from(prediction.probability));
     say(
-        "spoken",
-        &[&label(name), &percent(probability), &case(used)],
+        name,
+        &[&label(class), &percent(probability), &case(prediction.case)],
     )
 }
 

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use super::classifier::{Classifier, RawPost};
 use super::network::{PostFeatures, PreparedPost};
-use super::probabilities;
 use crate::case::Case;
 use crate::config::Task;
 use crate::error::{Error, Result};
@@ -184,9 +183,9 @@ impl Explainer {
     }
 
     fn score(&self, classifier: &Classifier, features: &PostFeatures) -> Result<Score> {
-        let network = classifier.network();
-        let logits = network.answer(self.post.case, features)?.logits;
-        let task = network.config().task;
+        let case = self.post.case;
+        let logits = classifier.answer(case, features)?.logits;
+        let task = classifier.network().config().task;
         let own = *logits.get(self.class).ok_or_else(|| {
             Error::Input(format!(
                 "there is no class {}; there are {}",
@@ -210,7 +209,7 @@ impl Explainer {
         };
         Ok(Score {
             odds,
-            probability: probabilities(task, &logits)[self.class],
+            probability: classifier.probabilities(case, &logits)[self.class],
         })
     }
 }

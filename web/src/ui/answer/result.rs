@@ -18,6 +18,8 @@ pub struct ResultPanel {
     case: HtmlElement,
     label: HtmlElement,
     probability: HtmlElement,
+    /// Says that the model is not sure, and what that means.
+    unsure: HtmlElement,
     time: HtmlElement,
     /// What screen readers announce.
     spoken: HtmlElement,
@@ -37,6 +39,7 @@ impl ResultPanel {
             case: by_id("case")?,
             label: by_id("label")?,
             probability: by_id("probability")?,
+            unsure: by_id("unsure")?,
             time: by_id("time")?,
             spoken: by_id("status")?,
             table: EvidenceTable::find()?,
@@ -84,7 +87,15 @@ impl ResultPanel {
                 .class_list()
                 .toggle_with_force(class, prediction.case.has(modality))?;
         }
-        self.label.set_text_content(Some(&label(&prediction.label)));
+        let name = label(&prediction.label);
+        let unsure = prediction.sure == Some(false);
+        let said = if unsure {
+            words::say("perhaps", &[&name])
+        } else {
+            name
+        };
+        self.label.set_text_content(Some(&said));
+        show(&self.unsure, unsure);
         self.probability
             .set_text_content(Some(&percent(probability)));
         set_variable(&self.body, "--probability", probability)?;
@@ -93,7 +104,7 @@ impl ResultPanel {
         show(&self.empty, false);
         show(&self.body, true);
         self.busy(false);
-        let spoken = words::spoken(&prediction.label, probability, prediction.case);
+        let spoken = words::spoken(prediction);
         if self.spoken.text_content().as_deref() != Some(&spoken) {
             self.spoken.set_text_content(Some(&spoken));
         }

@@ -146,6 +146,16 @@ impl Bench {
         self.set_picture(picture);
     }
 
+    /// The post that is on the bench.
+    pub fn post(&self) -> Post {
+        self.post.borrow().clone()
+    }
+
+    /// Asks again for the same post, for the model knows more.
+    pub fn again(self: &Rc<Self>) {
+        self.changed();
+    }
+
     fn picture_changed(self: &Rc<Self>, change: Change) {
         match change {
             Change::File(file) => {

@@ -1,0 +1,50 @@
+//! Owns where lessons are kept on the device: one small file for each bundle, in a cache of its own.
+
+use js_sys::Promise;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Cache, Response};
+
+use crate::ui::dom::window;
+
+/// The cache's name; what begins with `lacuna-` is what the page keeps.
+const CACHE: &str = "lacuna-lessons";
+
+/// The file kept for the bundle with this checksum, if there is one.
+pub(super) async fn read(checksum: &str) -> Option<String> {
+    let found = promised(open().await.ok()?.match_with_str(&address(checksum))).await;
+    let response: Response = found.ok()?.dyn_into().ok()?;
+    promised(response.text().ok()?).await.ok()?.as_string()
+}
+
+/// Keeps a file for the bundle with this checksum, or removes it.
+///
+/// # Errors
+/// If the browser keeps nothing, or has no room.
+pub(super) async fn write(checksum: &str, file: Option<&str>) -> Result<(), JsValue> {
+    let cache = open().await?;
+    let address = address(checksum);
+    match file {
+        Some(file) => {
+            let response = Response::new_with_opt_str(Some(file))?;
+            promised(cache.put_with_str(&address, &response)).await?;
+        }
+        None => {
+            promised(cache.delete_with_str(&address)).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn open() -> Result<Cache, JsValue> {
+    promised(window()?.caches()?.open(CACHE)).await?.dyn_into()
+}
+
+/// No file of the server has this address.
+fn address(checksum: &str) -> String {
+    format!("kept/lessons/{checksum}.json")
+}
+
+async fn promised(promise: impl JsCast) -> Result<JsValue, JsValue> {
+    JsFuture::from(promise.unchecked_into::<Promise>()).await
+}
