@@ -8,21 +8,21 @@ const AGAIN = "lacuna-isolate";
 const PATIENCE_MS = 2000;
 
 /**
- * Threads need an isolated page, which is the server's to grant by headers. Where it does not, isolate.js adds them and
- * the page is loaded once more. True if that is about to happen.
+ * Starts the service worker, which keeps the page for visits without a connection. Threads need an isolated page, which
+ * is the server's to grant by headers: where it does not, the service worker adds them and the page is loaded once more.
+ * True if that is about to happen.
  */
-async function isolate() {
+async function serviceWorker() {
   const workers = navigator.serviceWorker;
   if (!workers) return false;
+  const registered = workers.register(address("offline.js")).then(() => workers.ready);
   const again = sessionStorage.getItem(AGAIN) !== null;
   sessionStorage.removeItem(AGAIN);
-  if (crossOriginIsolated) {
-    // It has done its work. Gone, it neither asks the server for news of itself nor outlives this page.
-    if (workers.controller) await (await workers.getRegistration())?.unregister();
+  if (again || crossOriginIsolated !== false) {
+    // Nothing waits for it here; who wants something kept hears why not.
+    registered.catch((error) => console.info("Nothing is kept:", error));
     return false;
   }
-  if (again || crossOriginIsolated === undefined) return false;
-  const registered = workers.register(address("isolate.js")).then(() => workers.ready);
   const late = new Promise((_, fail) => setTimeout(fail, PATIENCE_MS, new Error("the service worker did not start")));
   await Promise.race([registered, late]);
   sessionStorage.setItem(AGAIN, "");
@@ -32,7 +32,7 @@ async function isolate() {
 
 async function start() {
   // Without it the page works as well, on one thread.
-  if (await isolate().catch((error) => console.info("No threads:", error))) return;
+  if (await serviceWorker().catch((error) => console.info("No threads:", error))) return;
   const { default: init } = await import(address(script));
   await init({ module_or_path: address(program) });
 }

@@ -8,8 +8,9 @@ import { serve } from "./server.mjs";
 
 /** The largest difference of a logit between two artefacts. */
 const TOLERANCE = 1e-4;
-/** Service workers ask for themselves again some seconds after a page was loaded, if they are still registered. */
+/** Browsers look for a newer service worker some seconds after a page was loaded, on their own; nothing else is asked. */
 const AFTERWARDS_MS = 3000;
+const SERVICE_WORKER = "/offline.js";
 
 let browser, server, plain;
 before(async () => {
@@ -26,19 +27,26 @@ after(async () => {
 /** Visits, classifies, and returns what the foot says and what was asked of the server. */
 async function visit(server, options, prepare = async () => {}) {
   server.requests.length = 0;
-  const { page, context, errors } = await open(browser, server.url, { ...options, prepare });
+  let loads = 0;
+  const { page, context, errors } = await open(browser, server.url, {
+    ...options,
+    prepare: (page) => {
+      // The server's count would not do: the service worker asks for the page too, to keep it.
+      page.on("framenavigated", () => loads++);
+      return prepare(page);
+    },
+  });
   await ready(page);
   await page.locator("#samples-complete button").first().click();
   await answer(page, "Image and text");
   const before = server.requests.length;
   await page.waitForTimeout(AFTERWARDS_MS);
-  assert.equal(server.requests.length, before, `asked after loading: ${server.requests.slice(before)}`);
+  assert.deepEqual(server.requests.slice(before).filter((path) => path !== SERVICE_WORKER), [], "asked after loading");
   assert.equal(await page.locator("#requests").textContent(), "Requests since the model was loaded: 0");
   const seen = {
     computing: await page.locator("#model-computing").textContent(),
-    loads: server.requests.filter((path) => path === "/").length,
-    helped: server.requests.includes("/isolate.js"),
-    left: await page.evaluate(async () => (await navigator.serviceWorker?.getRegistrations())?.length ?? 0),
+    loads,
+    registered: await page.evaluate(async () => (await navigator.serviceWorker?.getRegistrations())?.length ?? 0),
     errors,
   };
   await context.close();
@@ -56,16 +64,16 @@ async function cores() {
 describe("the artefact that the page gets", () => {
   test("a server that isolates: threads, at once", async () => {
     const count = await cores();
-    const { computing, loads, helped, errors } = await visit(server);
+    const { computing, loads, registered, errors } = await visit(server);
     assert.equal(computing, count > 1 ? `Computes with relaxed SIMD, ${count} threads` : "Computes with relaxed SIMD, 1 thread");
-    assert.deepEqual([loads, helped, errors], [1, false, []]);
+    assert.deepEqual([loads, registered, errors], [1, 1, []]);
   });
 
-  test("any other server: threads, after the page was loaded once more, and no service worker stays", async () => {
+  test("any other server: threads, after the page was loaded once more", async () => {
     const count = await cores();
-    const { computing, loads, helped, left, errors } = await visit(plain);
+    const { computing, loads, registered, errors } = await visit(plain);
     assert.equal(computing, count > 1 ? `Computes with relaxed SIMD, ${count} threads` : "Computes with relaxed SIMD, 1 thread");
-    assert.deepEqual([loads, helped, left, errors], [2, true, 0, []]);
+    assert.deepEqual([loads, registered, errors], [2, 1, []]);
   });
 
   test("no service workers: relaxed SIMD on one thread", async () => {

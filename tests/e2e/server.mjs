@@ -11,6 +11,7 @@ const KINDS = {
   ".png": "image/png",
   ".svg": "image/svg+xml",
   ".wasm": "application/wasm",
+  ".webmanifest": "application/manifest+json",
 };
 
 /** What a page needs to share memory between threads. */

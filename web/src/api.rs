@@ -8,8 +8,9 @@ use shared::predict::{Explainer, Lessons, Prediction, RawPost};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::loader;
+use crate::loader::{self, Order};
 use crate::protocol::{Code, Failure, Modality, Summary, to_js};
+use crate::source::Source;
 
 /// A loaded classifier.
 #[wasm_bindgen]
@@ -45,12 +46,18 @@ impl Classifier {
                 );
             }
         };
-        Self::open(&url, threads, only, progress)
+        let order = Order {
+            source: Source::Address(url),
+            threads,
+            only,
+            keep: false,
+        };
+        Self::open(order, progress)
             .await
             .map_err(|failure| thrown(&failure))
     }
 
-    /// What was loaded: `{about, classes, dtype, bytes, artefact, threads}`.
+    /// What was loaded: `{about, classes, dtype, bytes, kept, artefact, threads}`.
     ///
     /// # Errors
     /// None in practice.
@@ -122,13 +129,8 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`loader::load`].
-    pub async fn open(
-        url: &str,
-        threads: Option<u32>,
-        only: Option<Modality>,
-        progress: impl FnMut(u64, u64),
-    ) -> Result<Self, Failure> {
-        let (classifier, summary) = loader::load(url, threads, only, progress).await?;
+    pub async fn open(order: Order, progress: impl FnMut(u64, u64)) -> Result<Self, Failure> {
+        let (classifier, summary) = loader::load(order, progress).await?;
         if summary.dtype == Dtype::Int8 {
             shared::infer::choose_kernel(clock());
         }

@@ -1,104 +1,27 @@
-//! Owns files on their way from the server: asked for one ahead, received in JavaScript's memory, and hashed by the
-//! browser while the file before is taken in.
+//! Owns files on their way into the worker: asked for one ahead, received in JavaScript's memory, hashed by the browser
+//! while the file before is taken in, and kept on this device once they were checked.
 //!
-//! Memory beside the model is two files in JavaScript and one here, whatever the number of files; all are reused.
+//! Memory beside the model is two files in JavaScript and one here, whatever the number of files, and all are reused; the
+//! browser copies the one that it is about to keep.
 
 use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
-use shared::bundle::Assembler;
+use shared::bundle::{Assembler, FileEntry};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{ReadableStreamDefaultReader, Response};
 
+use crate::cache::Kept;
 use crate::loader::failure;
 use crate::protocol::{Code, Failure};
-
-/// A file that has been asked for.
-pub(crate) struct Request {
-    name: String,
-    answer: Result<JsFuture, JsValue>,
-}
-
-impl Request {
-    /// Asks for a file of the folder at `folder`, which has the slash at its end.
-    pub(crate) fn start(folder: &str, name: &str) -> Self {
-        // In a worker, a window, or Node.
-        let fetch = || -> Result<JsFuture, JsValue> {
-            let global = js_sys::global();
-            let fetch: Function = Reflect::get(&global, &"fetch".into())?.dyn_into()?;
-            let promise: Promise = fetch
-                .call1(&global, &format!("{folder}{name}").into())?
-                .unchecked_into();
-            Ok(promise.into())
-        };
-        Self {
-            name: name.into(),
-            answer: fetch(),
-        }
-    }
-
-    /// Receives the file into `buffer`, and returns the part of it that was filled. What is longer than the buffer is
-    /// cut off. `progress` hears of bytes received.
-    ///
-    /// # Errors
-    /// If the connection fails, or the server answers that it has no such file.
-    pub(crate) async fn receive(
-        self,
-        buffer: &Uint8Array,
-        mut progress: impl FnMut(u32),
-    ) -> Result<Uint8Array, Failure> {
-        let name = self.name;
-        let offline = |_| {
-            Failure::new(
-                Code::Network,
-                format!("bundle {name}: the connection was refused or broke off."),
-                "Check the connection and start the model again.",
-            )
-        };
-        let response = self.answer.map_err(offline)?.await.map_err(offline)?;
-        let response: Response = response.dyn_into().map_err(offline)?;
-        if !response.ok() {
-            return Err(Failure::new(
-                Code::Status,
-                format!(
-                    "bundle {name}: the server answers {} {}",
-                    response.status(),
-                    response.status_text()
-                )
-                .trim_end(),
-                "The folder of the model must lie beside the page, as `bundle/`; put it there and start the model again.",
-            ));
-        }
-        let mut length = 0;
-        if let Some(body) = response.body() {
-            let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
-            while let Some(chunk) = next(&reader).await.map_err(offline)? {
-                let taken = chunk.length().min(buffer.length() - length);
-                buffer.set(&chunk.subarray(0, taken), length);
-                length += taken;
-                progress(length);
-                if length == buffer.length() {
-                    let _ = JsFuture::from(reader.cancel().unchecked_into::<Promise>()).await;
-                    break;
-                }
-            }
-        }
-        Ok(buffer.subarray(0, length))
-    }
-}
-
-/// The stream's next bytes; nothing at its end.
-async fn next(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8Array>, JsValue> {
-    let step = JsFuture::from(reader.read().unchecked_into::<Promise>()).await?;
-    let done = Reflect::get(&step, &"done".into())?.is_truthy();
-    if done {
-        Ok(None)
-    } else {
-        Ok(Some(Reflect::get(&step, &"value".into())?.dyn_into()?))
-    }
-}
+use crate::source::{Asked, Source};
+use crate::stream::receive;
 
 /// Where files of a bundle are received.
-pub(crate) struct Incoming {
+pub(crate) struct Incoming<'a> {
+    source: &'a Source,
+    /// What this device has of them, and gets.
+    kept: &'a mut Kept,
+    /// How many bytes came from there.
+    pub(crate) from_device: u64,
     /// In turns, so that one is filled while the other is still read.
     buffers: [Uint8Array; 2],
     turn: usize,
@@ -108,18 +31,26 @@ pub(crate) struct Incoming {
 
 /// A file that was received.
 pub(crate) struct Received {
-    name: String,
+    file: FileEntry,
+    /// One byte longer than the file, so that the size is seen to be wrong.
+    room: Uint8Array,
     bytes: Uint8Array,
     /// On its way; none where the browser hashes nothing.
     digest: Option<JsFuture>,
+    /// Whether this device had kept it.
+    kept: bool,
 }
 
-impl Incoming {
+impl<'a> Incoming<'a> {
     /// Room for files of at most `largest` bytes.
     ///
     /// # Errors
     /// If there is no memory for them.
-    pub(crate) fn new(largest: u64) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        source: &'a Source,
+        kept: &'a mut Kept,
+        largest: u64,
+    ) -> Result<Self, Failure> {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(largest as usize + 1).map_err(|_| {
             Failure::new(
@@ -129,54 +60,104 @@ impl Incoming {
             )
         })?;
         Ok(Self {
+            source,
+            kept,
+            from_device: 0,
             buffers: [0, 1].map(|_| Uint8Array::new_with_length(largest as u32 + 1)),
             turn: 0,
             bytes,
         })
     }
 
-    /// Receives a file of `size` bytes, and has it hashed.
+    /// Asks for a file at once.
+    pub(crate) fn ask(&self, file: &FileEntry) -> Asked {
+        self.source.ask(&file.name, self.kept.shelf(&file.sha256))
+    }
+
+    /// Receives a file, and has it hashed. `progress` hears of its bytes.
     ///
     /// # Errors
-    /// As [`Request::receive`].
+    /// As [`Asked::answer`], or if the connection breaks off.
     pub(crate) async fn receive(
         &mut self,
-        request: Request,
-        size: u64,
-        mut progress: impl FnMut(u64),
+        asked: Asked,
+        file: &FileEntry,
+        progress: impl FnMut(u64),
     ) -> Result<Received, Failure> {
         self.turn = 1 - self.turn;
-        let name = request.name.clone();
-        // One byte too many is kept, so that the size is seen to be wrong.
-        let buffer = self.buffers[self.turn].subarray(0, size as u32 + 1);
-        let heard = |length: u32| progress(u64::from(length).min(size));
-        let bytes = request.receive(&buffer, heard).await?;
+        let room = self.buffers[self.turn].subarray(0, file.bytes as u32 + 1);
+        self.receive_into(room, asked, file, progress).await
+    }
+
+    async fn receive_into(
+        &self,
+        room: Uint8Array,
+        asked: Asked,
+        file: &FileEntry,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Received, Failure> {
+        let (response, kept) = asked.answer(self.source).await?;
+        let heard = |length: u32| progress(u64::from(length).min(file.bytes));
+        let received = receive(&response, &room, heard).await;
+        let bytes = received.map_err(|_| self.source.missing(&file.name))?;
         let digest = hash(&bytes);
         Ok(Received {
-            name,
+            file: file.clone(),
+            room,
             bytes,
             digest,
+            kept,
         })
     }
 
-    /// Gives a file to the assembler.
+    /// Gives a file to the assembler and keeps it. A kept file that is damaged is dropped, and comes once more from
+    /// where it came first.
     ///
     /// # Errors
-    /// As [`Assembler::add`].
+    /// As [`Assembler::add`], or as [`Incoming::receive`] if it has to come once more.
     pub(crate) async fn deliver(
         &mut self,
-        file: Received,
+        received: Received,
         assembler: &mut Assembler,
     ) -> Result<(), Failure> {
-        self.bytes.resize(file.bytes.length() as usize, 0);
-        file.bytes.copy_to(&mut self.bytes);
-        let digest = match file.digest {
+        let Received {
+            file,
+            room,
+            bytes,
+            kept,
+            ..
+        } = &received;
+        let (file, room, bytes, kept) = (file.clone(), room.clone(), bytes.clone(), *kept);
+        let added = self.add(received, assembler).await;
+        if !kept {
+            added?;
+            self.kept.keep(&file.sha256, &bytes).await;
+        } else if added.is_ok() {
+            self.from_device += file.bytes;
+        } else {
+            if let Some(shelf) = self.kept.shelf(&file.sha256) {
+                shelf.drop().await;
+            }
+            let asked = self.source.ask(&file.name, None);
+            let again = self.receive_into(room, asked, &file, |_| ()).await?;
+            let bytes = again.bytes.clone();
+            self.add(again, assembler).await?;
+            self.kept.keep(&file.sha256, &bytes).await;
+        }
+        Ok(())
+    }
+
+    async fn add(&mut self, received: Received, assembler: &mut Assembler) -> Result<(), Failure> {
+        let name = &received.file.name;
+        self.bytes.resize(received.bytes.length() as usize, 0);
+        received.bytes.copy_to(&mut self.bytes);
+        let digest = match received.digest {
             Some(digest) => digest.await.ok().and_then(|of| digits(&of)),
             None => None,
         };
         let added = match digest {
-            Some(digest) => assembler.add_hashed(&file.name, &self.bytes, digest),
-            None => assembler.add(&file.name, &self.bytes),
+            Some(digest) => assembler.add_hashed(name, &self.bytes, digest),
+            None => assembler.add(name, &self.bytes),
         };
         added.map_err(failure)
     }

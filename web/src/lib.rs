@@ -7,10 +7,15 @@
 #[cfg(feature = "inference")]
 pub mod api;
 #[cfg(feature = "inference")]
+mod cache;
+#[cfg(feature = "inference")]
 mod incoming;
 #[cfg(feature = "inference")]
 pub mod loader;
 #[cfg(feature = "inference")]
 pub mod pool;
 pub mod protocol;
+#[cfg(feature = "inference")]
+pub mod source;
+mod stream;
 pub mod ui;

@@ -1,60 +1,65 @@
 //! Owns the way of a bundle into the worker: manifest, then file after file, checked and taken apart.
 
 use js_sys::Uint8Array;
-use shared::bundle::{Assembler, Dtype, FileEntry, MANIFEST, Manifest, limits};
+use shared::bundle::{Assembler, Dtype, MANIFEST, Manifest, limits};
 use shared::predict::Classifier;
 use shared::{Error, Modality};
 
-use crate::incoming::{Incoming, Request};
+use crate::cache::Kept;
+use crate::incoming::Incoming;
 use crate::pool;
 use crate::protocol::{Code, Failure, Summary};
+use crate::source::Source;
+use crate::stream::receive;
 
-/// Loads the bundle whose folder is at `url` (with the slash at its end). `progress` hears of bytes received and of
-/// their total, first when the manifest is there. After it returns nothing is fetched any more. `threads` goes to
-/// [`pool::start`]. With `only`, the other modality's tower is not fetched.
+/// What to load, and how.
+pub struct Order {
+    /// Where the bundle is.
+    pub source: Source,
+    /// How many threads compute; goes to [`pool::start`].
+    pub threads: Option<u32>,
+    /// Load the tower of this modality alone; the other one's is not fetched.
+    pub only: Option<Modality>,
+    /// Keep the bundle on this device, and take what is kept of it. The visitor's own files are never kept.
+    pub keep: bool,
+}
+
+/// Loads a bundle. `progress` hears of bytes received and of their total, first when the manifest is there. After it
+/// returns nothing is fetched any more.
 ///
 /// # Errors
-/// If the threads cannot be started, a file cannot be fetched, is not what the manifest says, or memory runs out.
+/// If the threads cannot be started, a file cannot be had, is not what the manifest says, or memory runs out.
 pub async fn load(
-    url: &str,
-    threads: Option<u32>,
-    only: Option<Modality>,
+    order: Order,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<(Classifier, Summary), Failure> {
-    let threads = pool::start(threads).await?;
-    let room = Uint8Array::new_with_length(limits::MANIFEST_BYTES as u32 + 1);
-    let manifest = Request::start(url, MANIFEST).receive(&room, |_| ()).await?;
-    let manifest = Manifest::parse(&manifest.to_vec()).map_err(failure)?;
+    let Order { source, only, .. } = order;
+    let threads = pool::start(order.threads).await?;
+    let address = source.address(MANIFEST).filter(|_| order.keep);
+    let mut kept = match address {
+        Some(_) => Kept::open().await,
+        None => Kept::off(),
+    };
+    let (manifest, bytes) = manifest(&source, &kept).await?;
     let modalities = only.map_or(Modality::ALL.to_vec(), |only| vec![only]);
     let about = manifest.clone();
     let mut assembler = Assembler::of_modalities(manifest, &modalities);
     let files = assembler.awaited();
+    let whole = files.len() == about.files.len();
     let total = files.iter().map(|file| file.bytes).sum();
-    let summary = Summary {
-        about: about.about,
-        checksum: about.checksum,
-        classes: about.config.classes,
-        dtype: about.dtype,
-        bytes: total,
-        artefact: pool::ARTEFACT,
-        threads,
-    };
     progress(0, total);
     make_room(about.dtype, total)?;
     let largest = files.iter().map(|file| file.bytes).max();
-    let mut incoming = Incoming::new(largest.unwrap_or_default())?;
-    let ask = |file: Option<&FileEntry>| file.map(|file| Request::start(url, &file.name));
-    let mut next = ask(files.first());
+    let mut incoming = Incoming::new(&source, &mut kept, largest.unwrap_or_default())?;
+    let mut next = files.first().map(|file| incoming.ask(file));
     let (mut before, mut last) = (0, None);
     for (place, file) in files.iter().enumerate() {
-        let Some(request) = std::mem::replace(&mut next, ask(files.get(place + 1))) else {
+        let ahead = files.get(place + 1).map(|file| incoming.ask(file));
+        let Some(asked) = std::mem::replace(&mut next, ahead) else {
             break;
         };
-        let received = incoming
-            .receive(request, file.bytes, |loaded| {
-                progress(before + loaded, total)
-            })
-            .await?;
+        let heard = |loaded| progress(before + loaded, total);
+        let received = incoming.receive(asked, file, heard).await?;
         before += file.bytes;
         if let Some(last) = last.replace(received) {
             incoming.deliver(last, &mut assembler).await?;
@@ -63,9 +68,42 @@ pub async fn load(
     if let Some(last) = last {
         incoming.deliver(last, &mut assembler).await?;
     }
+    let from_device = incoming.from_device;
     // The weights are packed into the memory that this leaves.
     drop(incoming);
-    Ok((assembler.finish().map_err(failure)?, summary))
+    let classifier = assembler.finish().map_err(failure)?;
+    if let Some(address) = address.filter(|_| whole) {
+        kept.keep_manifest(&address, &bytes).await;
+    }
+    let summary = Summary {
+        about: about.about,
+        checksum: about.checksum,
+        classes: about.config.classes,
+        dtype: about.dtype,
+        bytes: total,
+        kept: from_device,
+        refused: kept.refused(),
+        artefact: pool::ARTEFACT,
+        threads,
+    };
+    Ok((classifier, summary))
+}
+
+/// The manifest and its bytes: the server's, so that a newer one is seen, or the kept one where there is no connection.
+async fn manifest(source: &Source, kept: &Kept) -> Result<(Manifest, Uint8Array), Failure> {
+    let room = Uint8Array::new_with_length(limits::MANIFEST_BYTES as u32 + 1);
+    let response = match source.ask(MANIFEST, None).answer(source).await {
+        Err(failure) if failure.code == Code::Network => {
+            let address = source.address(MANIFEST).unwrap_or_default();
+            kept.manifest(&address).await.ok_or(failure)?
+        }
+        answer => answer?.0,
+    };
+    let received = receive(&response, &room, |_| ()).await;
+    let bytes = received.map_err(|_| source.missing(MANIFEST))?;
+    let manifest = Manifest::parse(&bytes.to_vec()).map_err(failure)?;
+    // The room is much larger than what is in it.
+    Ok((manifest, bytes.slice(0, bytes.length())))
 }
 
 /// Asks for the memory that a model of so many bytes takes, and leaves it to the allocator: a device that has not so much

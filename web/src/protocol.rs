@@ -3,7 +3,7 @@
 //! On the wire every message is a plain JavaScript object with a `type` in snake case, so that a page without Rust can
 //! speak it too: `{type: "classify", id: 1, image: Uint8Array, text: "a red apple"}`.
 
-use js_sys::{Reflect, Uint8Array};
+use js_sys::{Object, Reflect, Uint8Array};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 pub use shared::Modality;
@@ -18,9 +18,11 @@ use wasm_bindgen::{JsCast, JsValue};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Request {
-    /// Load the bundle whose folder is at this address.
+    /// Load the bundle whose folder is at this address, or whose files travel beside the request under `files`: blobs by
+    /// their names (see [`files_of`]).
     Load {
-        /// The folder's absolute address, with the slash at its end.
+        /// The folder's absolute address, with the slash at its end; empty if the files are there.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
         url: String,
         /// How many threads compute, for the artefact that has threads; absent leaves it to the worker.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,6 +30,9 @@ pub enum Request {
         /// Load the tower of this modality alone; absent loads both.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         only: Option<Modality>,
+        /// Keep the bundle on this device, and take what is kept of it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keep: bool,
     },
     /// Classify one post. The image file's bytes travel beside it under `image` (see [`Request::to_message`]).
     Classify {
@@ -158,6 +163,11 @@ pub struct Summary {
     pub dtype: Dtype,
     /// Size of all files in bytes.
     pub bytes: u64,
+    /// How many of these bytes this device had kept.
+    pub kept: u64,
+    /// Why the bundle could not be kept, without a full stop, if it was to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// Which of the worker's artefacts computes.
     pub artefact: Artefact,
     /// How many threads compute.
@@ -268,6 +278,15 @@ impl Request {
     }
 }
 
+/// The type of a blob that is compressed as in a .zip archive; the worker inflates it when it needs it.
+pub const DEFLATED: &str = "application/x-deflate-raw";
+
+/// The files beside a request to load, if there are any: an object with a blob for each name.
+pub fn files_of(message: &JsValue) -> Option<Object> {
+    let files = Reflect::get(message, &"files".into()).ok()?;
+    files.is_object().then(|| files.unchecked_into())
+}
+
 /// A value as a plain JavaScript object, equal to its JSON.
 ///
 /// # Errors
@@ -298,6 +317,7 @@ mod tests {
                     url: "/bundle/".into(),
                     threads: None,
                     only: None,
+                    keep: false,
                 },
                 json!({"type": "load", "url": "/bundle/"}),
             ),
@@ -306,8 +326,9 @@ mod tests {
                     url: "/bundle/".into(),
                     threads: Some(2),
                     only: Some(Modality::Image),
+                    keep: true,
                 },
-                json!({"type": "load", "url": "/bundle/", "threads": 2, "only": "image"}),
+                json!({"type": "load", "url": "/bundle/", "threads": 2, "only": "image", "keep": true}),
             ),
             (
                 Request::Classify {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::bundles;
 use crate::fetch::{self, FetchArgs, Source};
 use crate::page::{self, COMMITTED_BUNDLE, DIST};
 use crate::serve::Server;
@@ -34,9 +35,9 @@ pub(crate) struct Options {
     /// Train again even if nothing changed
     #[arg(long)]
     fresh: bool,
-    /// Serve this bundle instead of training one (made by `trainer export`)
+    /// Serve this bundle instead of training one (made by `trainer export`); given again, the visitor has the choice
     #[arg(long, value_name = "FOLDER")]
-    bundle: Option<PathBuf>,
+    bundle: Vec<PathBuf>,
     /// The port; the next free one is taken if it is in use
     #[arg(long, default_value_t = 8080)]
     port: u16,
@@ -48,9 +49,9 @@ pub(crate) struct Options {
 /// With the name of the step that failed.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut steps = Steps::start();
-    let bundle = match &options.bundle {
-        Some(folder) => folder.clone(),
-        None => match obtain_posts(&mut steps) {
+    let mut bundles = options.bundle.clone();
+    if bundles.is_empty() {
+        bundles.push(match obtain_posts(&mut steps) {
             Ok(()) => train(&mut steps, options.fresh)?,
             Err(error) if options.check => return Err(error),
             Err(error) => {
@@ -58,15 +59,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 println!("The demo goes on with the classifier that comes with the project.");
                 COMMITTED_BUNDLE.into()
             }
-        },
-    };
+        });
+    }
     steps.run("build the page", page::build)?;
-    page::install_bundle(&bundle)?;
+    bundles::install(&bundles)?;
     let server = Server::bind(Path::new(DIST), options.port)?;
     let address = server.address();
     if options.check {
         std::thread::spawn(move || server.serve());
-        check(&mut steps, &address, &bundle)?;
+        check(&mut steps, &address, &bundles[0])?;
         println!("\nTimes:\n{}", steps.summary());
         println!("\nThe demo works.");
         return Ok(());

@@ -2,18 +2,20 @@
 
 mod artefacts;
 mod bench;
+mod bundles;
 mod demo;
 mod fetch;
 mod npm;
 mod page;
 mod serve;
+mod shell;
 mod stamp;
 mod step;
 mod test;
 mod tidy;
 mod tools;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -37,6 +39,11 @@ enum Command {
     Fetch(fetch::FetchArgs),
     /// Build the page into dist/
     BuildWeb,
+    /// List the bundles and files of a built page, as building it does last and as a change of dist/ by hand needs
+    Lists {
+        /// The built page; otherwise the one that Trunk is building, or dist
+        page: Option<PathBuf>,
+    },
     /// Build the worker's artefacts, as building the page does first
     Workers,
     /// Build the npm package into target/npm
@@ -69,6 +76,11 @@ fn run(command: &Command) -> Result<()> {
         Command::Test(options) => test::run(options),
         Command::Fetch(options) => fetch::run(options),
         Command::BuildWeb => page::build(),
+        Command::Lists { page } => {
+            let building = || std::env::var_os("TRUNK_STAGING_DIR").map(PathBuf::from);
+            let page = page.clone().or_else(building);
+            bundles::list(&page.unwrap_or_else(|| page::DIST.into()))
+        }
         Command::Workers => artefacts::build(),
         Command::Npm => {
             println!("    {}", npm::build()?.display());

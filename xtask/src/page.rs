@@ -1,12 +1,9 @@
 //! Owns the building of the page: the worker's artefacts, then trunk.
 
-use std::fs;
-use std::path::Path;
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use crate::artefacts;
-use crate::stamp::{Stamp, files};
+use crate::stamp::Stamp;
 use crate::step::{call, command};
 use crate::tools;
 
@@ -16,7 +13,7 @@ pub(crate) const DIST: &str = "dist";
 pub(crate) const COMMITTED_BUNDLE: &str = "assets/demo-bundle";
 
 /// Everything the page is made of.
-const INPUTS: [&str; 17] = [
+const INPUTS: [&str; 21] = [
     "index.html",
     "Trunk.toml",
     "Cargo.toml",
@@ -27,11 +24,15 @@ const INPUTS: [&str; 17] = [
     "web/src",
     "web/samples",
     "web/icon.svg",
-    "web/isolate.js",
+    "web/icons",
+    "web/manifest.webmanifest",
+    "web/offline.js",
     "web/start.js",
     "web/style",
     "shared/Cargo.toml",
     "shared/src",
+    "xtask/src/bundles.rs",
+    "xtask/src/shell.rs",
     COMMITTED_BUNDLE,
     artefacts::FOLDER,
 ];
@@ -65,27 +66,4 @@ pub(crate) fn build() -> Result<()> {
             .env_remove("NO_COLOR"),
     )?;
     stamp.keep()
-}
-
-/// Puts a bundle where the built page looks for it, in place of the one that is there.
-///
-/// # Errors
-/// If the folder is no bundle or cannot be copied.
-pub(crate) fn install_bundle(bundle: &Path) -> Result<()> {
-    if !bundle.join("manifest.json").is_file() {
-        bail!("{} is no bundle: it has no manifest.json", bundle.display());
-    }
-    let target = Path::new(DIST).join("bundle");
-    let place = || format!("cannot put the bundle {} into {DIST}", bundle.display());
-    if target.exists() {
-        fs::remove_dir_all(&target).with_context(place)?;
-    }
-    for from in files(bundle)? {
-        let to = target.join(from.strip_prefix(bundle)?);
-        if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder).with_context(place)?;
-        }
-        fs::copy(&from, &to).with_context(place)?;
-    }
-    Ok(())
 }

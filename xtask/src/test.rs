@@ -1,14 +1,12 @@
 //! Owns `cargo xtask test`: every check of the project, cheapest first, stopping at the first that fails.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 
 use crate::artefacts;
 use crate::page::{self, COMMITTED_BUNDLE};
 use crate::step::{Steps, call, cargo, command};
 use crate::tools::Arm;
-use crate::{npm, tidy, tools};
+use crate::{bundles, npm, tidy, tools};
 
 /// What may be left out.
 #[derive(clap::Args)]
@@ -149,7 +147,7 @@ fn webassembly_test(packages: &str, features: &str, runner: &str) -> Result<()> 
 
 /// Playwright against the page that was just built, with the classifier that comes with the project in it.
 fn browser_tests() -> Result<()> {
-    page::install_bundle(Path::new(COMMITTED_BUNDLE))?;
+    bundles::install(&[COMMITTED_BUNDLE.into()])?;
     call(
         command(tools::npm(), "test")
             .current_dir(tools::E2E)

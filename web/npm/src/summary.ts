@@ -22,6 +22,8 @@ export interface Summary {
   dtype: Dtype;
   /** Size of all files that were loaded, in bytes. */
   bytes: number;
+  /** How many of these bytes this device had kept. */
+  kept: number;
   /** Which build computes. */
   artefact: Artefact;
   /** How many threads compute. */

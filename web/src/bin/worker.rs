@@ -8,7 +8,9 @@ use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web::api::Classifier;
-use web::protocol::{Code, Event, Failure, Lessons, Modality, Request, to_js};
+use web::loader::Order;
+use web::protocol::{Code, Event, Failure, Lessons, Modality, Request, files_of, to_js};
+use web::source::Source;
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, PerformanceEntry, console};
 
 fn main() {
@@ -52,9 +54,24 @@ struct Worker {
 impl Worker {
     fn hear(&self, message: &JsValue) {
         match Request::from_message(message) {
-            Ok((Request::Load { url, threads, only }, _)) => {
+            Ok((
+                Request::Load {
+                    url,
+                    threads,
+                    only,
+                    keep,
+                },
+                _,
+            )) => {
+                let source = files_of(message).map_or(Source::Address(url), Source::Files);
+                let order = Order {
+                    source,
+                    threads,
+                    only,
+                    keep,
+                };
                 let worker = self.clone();
-                spawn_local(async move { worker.load(&url, threads, only).await });
+                spawn_local(async move { worker.load(order).await });
             }
             Ok((Request::Classify { id, text }, image)) => {
                 self.classify(id, text.as_deref(), image)
@@ -93,11 +110,12 @@ impl Worker {
         }
     }
 
-    async fn load(&self, url: &str, threads: Option<u32>, only: Option<Modality>) {
+    async fn load(&self, order: Order) {
         // The old model first: memory for two is rarely there.
         self.classifier.take();
         let progress = |loaded, total| self.tell(&Event::Progress { loaded, total });
-        match Classifier::open(url, threads, only, progress).await {
+        let only = order.only;
+        match Classifier::open(order, progress).await {
             Ok(classifier) => {
                 // The browser compiles what is called for the first time; better now than at the first answer.
                 let image = only.is_none_or(|only| only == Modality::Image);

@@ -11,6 +11,7 @@ use web_sys::{
     Blob, BlobPropertyBag, MessageEvent, Url, Worker, WorkerOptions, WorkerType, console,
 };
 
+use super::bundles::Choice;
 use super::dom::{document, listen, report};
 use super::{artefact, words};
 use crate::protocol::{Artefact, Code, Event, Failure, Request, from_js, to_js};
@@ -83,6 +84,28 @@ impl Client {
         self.0.send(request, None)
     }
 
+    /// Has the worker load a bundle, and keep it if it comes from beside the page.
+    ///
+    /// # Errors
+    /// If the message cannot be sent.
+    pub fn load(&self, choice: &Choice) -> Result<(), JsValue> {
+        let (url, files) = match choice {
+            Choice::Offered(offer) => (offer.address()?, None),
+            Choice::Own(local) => (String::new(), Some(&local.files)),
+        };
+        let request = Request::Load {
+            keep: files.is_none(),
+            url,
+            threads: None,
+            only: None,
+        };
+        let message = request.to_message(None)?;
+        if let Some(files) = files {
+            Reflect::set(&message, &"files".into(), files)?;
+        }
+        self.0.post(&message)
+    }
+
     /// Asks the worker what `request` makes of the number it is given, with the image file's bytes beside it.
     ///
     /// # Errors
@@ -129,11 +152,14 @@ impl Drop for Client {
 
 impl Running {
     fn send(&self, request: &Request, image: Option<&Uint8Array>) -> Result<(), JsValue> {
-        let message = request.to_message(image)?;
+        self.post(&request.to_message(image)?)
+    }
+
+    fn post(&self, message: &JsValue) -> Result<(), JsValue> {
         let worker = self.worker.borrow();
         worker
             .as_ref()
-            .map_or(Ok(()), |worker| worker.post_message(&message))
+            .map_or(Ok(()), |worker| worker.post_message(message))
     }
 
     /// Hands a failure to whoever waits for this answer.

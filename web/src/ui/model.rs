@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
-use web_sys::Url;
 
+use super::bundles::Choice;
 use super::client::{Asked, Client};
-use super::dom::document;
 use super::network::Network;
 use super::notice::Notice;
+use super::offer::Offer;
 use super::progress::Progress;
 use super::words;
 use crate::protocol::{Code, Event, Explanation, Failure, Lessons, Prediction, Request, Summary};
@@ -40,6 +40,7 @@ pub struct Answer {
 /// The model.
 pub struct Model {
     client: RefCell<Option<Client>>,
+    choice: RefCell<Choice>,
     state: RefCell<State>,
     listeners: RefCell<Vec<Listener>>,
     progress: Progress,
@@ -55,6 +56,7 @@ impl Model {
     pub fn find(notice: Rc<Notice>) -> Result<Rc<Self>, JsValue> {
         Ok(Rc::new(Self {
             client: RefCell::default(),
+            choice: RefCell::new(Choice::Offered(Offer::unlisted())),
             state: RefCell::new(State::Loading),
             listeners: RefCell::default(),
             progress: Progress::find()?,
@@ -81,13 +83,34 @@ impl Model {
         &self.network
     }
 
-    /// Starts a worker and loads the bundle beside the page, in place of what was there.
+    /// The bundle that is loaded, or is to be.
+    pub fn choice(&self) -> Choice {
+        self.choice.borrow().clone()
+    }
+
+    /// Takes a bundle for the one that is to be loaded.
+    pub fn choose(&self, choice: Choice) {
+        *self.choice.borrow_mut() = choice;
+    }
+
+    /// Whether a worker was started.
+    pub fn is_started(&self) -> bool {
+        self.client.borrow().is_some()
+    }
+
+    /// Shows no progress: what is to be loaded waits for the visitor.
+    pub fn wait(&self) {
+        self.progress.failed();
+    }
+
+    /// Starts a worker and loads the chosen bundle, in place of what was there.
     ///
     /// # Errors
     /// If the browser cannot run a worker.
     pub fn load(self: &Rc<Self>) -> Result<(), JsValue> {
         self.client.borrow_mut().take();
         self.set(State::Loading);
+        self.network.loading();
         self.progress.show(0, 0);
         let model = Rc::clone(self);
         let client = Client::start(Rc::new(move |event| {
@@ -198,16 +221,11 @@ impl Model {
     fn hear(&self, event: Event) -> Result<(), JsValue> {
         match event {
             Event::Awake => {
-                let base = document()?.base_uri()?.unwrap_or_default();
-                let request = Request::Load {
-                    url: Url::new_with_base("bundle/", &base)?.href(),
-                    threads: None,
-                    only: None,
-                };
                 let client = self.client.borrow();
+                let choice = self.choice.borrow();
                 client
                     .as_ref()
-                    .map_or(Ok(()), |client| client.tell(&request))
+                    .map_or(Ok(()), |client| client.load(&choice))
             }
             Event::Progress { loaded, total } => {
                 self.progress.show(loaded, total);

@@ -60,6 +60,12 @@ impl Network {
         })
     }
 
+    /// A model is loading: requests do not count until it is there.
+    pub fn loading(&self) {
+        self.loaded.set(None);
+        show(&self.line, false);
+    }
+
     /// The model is loaded: from here on every request counts.
     pub fn loaded(&self) {
         self.loaded.set(

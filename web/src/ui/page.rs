@@ -1,5 +1,6 @@
 //! Owns the page as a whole: makes the widgets, and says who hears of whom.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use wasm_bindgen::JsValue;
@@ -7,7 +8,8 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::bench::{Bench, samples};
 use super::dom::report;
-use super::model::{Model, State};
+use super::library;
+use super::model::Model;
 use super::notice::Notice;
 use super::teach::Teach;
 use super::views;
@@ -23,28 +25,26 @@ pub fn start() -> Result<(), JsValue> {
     let again = Rc::clone(&model);
     notice.on_again(move || report(again.load()))?;
     let bench = Bench::find(Rc::clone(&model), Rc::clone(&notice))?;
-    Teach::find(Rc::clone(&model), Rc::clone(&bench), notice)?;
+    Teach::find(Rc::clone(&model), Rc::clone(&bench), Rc::clone(&notice))?;
 
-    // The bundle and the samples are fetched; after both, every request counts.
-    let left = Rc::new(std::cell::Cell::new(2_u8));
+    // The samples are fetched, and the model with all that is kept; after both, every request counts.
+    let (drawn, settled) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
     let fetched: Rc<dyn Fn()> = {
-        let model = Rc::clone(&model);
+        let (model, drawn, settled) = (Rc::clone(&model), Rc::clone(&drawn), Rc::clone(&settled));
         Rc::new(move || {
-            left.set(left.get().saturating_sub(1));
-            if left.get() == 0 {
+            if drawn.get() && settled.get() {
                 model.network().loaded();
             }
         })
     };
-    let loaded = Rc::clone(&fetched);
-    model.listen(move |state| {
-        if matches!(state, State::Ready(_)) {
-            loaded();
-        }
-    });
-    model.load()?;
+    let kept = Rc::clone(&fetched);
+    library::open(model, notice, move |done| {
+        settled.set(done);
+        kept();
+    })?;
     spawn_local(async move {
         report(samples::show(move |picture, caption| bench.put(picture, caption)).await);
+        drawn.set(true);
         fetched();
     });
     Ok(())

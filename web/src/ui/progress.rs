@@ -55,7 +55,7 @@ impl Progress {
         show(&self.computing, true);
         self.computing
             .set_text_content(Some(&words::computing(summary, fell_back)));
-        let accuracy = words::accuracy(summary);
+        let accuracy = words::accuracy(&summary.about);
         show(&self.accuracy, accuracy.is_some());
         self.accuracy.set_text_content(accuracy.as_deref());
     }

@@ -8,7 +8,7 @@ use web_sys::HtmlElement;
 
 use super::dom::by_id;
 use super::numbers::{bytes, label, percent};
-use crate::protocol::{Artefact, Dtype, Evidence, Prediction, Summary};
+use crate::protocol::{About, Artefact, Dtype, Evidence, Prediction, Summary};
 
 /// The sentence of this name, with `{0}`, `{1}`, .. replaced by the values; the name itself if index.html lacks it.
 pub(super) fn say(name: &str, values: &[&str]) -> String {
@@ -160,8 +160,8 @@ pub(super) fn computing(summary: &Summary, fell_back: bool) -> String {
 }
 
 /// How often the model was right on posts that it was not trained on, if its bundle says so.
-pub(super) fn accuracy(summary: &Summary) -> Option<String> {
-    let figures = &summary.about.figures;
+pub(super) fn accuracy(about: &About) -> Option<String> {
+    let figures = &about.figures;
     let (split, posts) = [("test", "accuracy-test"), ("val", "accuracy-val")]
         .into_iter()
         .find(|(split, _)| figures.iter().any(|figure| figure.split == *split))?;

@@ -1,0 +1,121 @@
+//! Owns where a bundle's files come from: a server's folder, what this device has kept of it, or the visitor's own files.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use js_sys::{Function, Object, Promise, Reflect};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_sys::{Blob, Response};
+
+use crate::cache::Shelf;
+use crate::protocol::{Code, Failure};
+use crate::stream;
+
+/// A bundle's folder.
+#[derive(Clone)]
+pub enum Source {
+    /// On a server, by its absolute address, with the slash at its end.
+    Address(String),
+    /// Given by the visitor: blobs by the files' names. One of the type [`DEFLATED`](crate::protocol::DEFLATED) is inflated.
+    Files(Object),
+}
+
+/// A file that has been asked for.
+pub(crate) struct Asked {
+    pub(crate) name: String,
+    answer: JsFuture,
+    kept: Rc<Cell<bool>>,
+}
+
+impl Source {
+    /// Asks for a file at once: first where it may be kept, then where it comes from.
+    pub(crate) fn ask(&self, name: &str, shelf: Option<Shelf>) -> Asked {
+        let kept = Rc::new(Cell::new(false));
+        let (source, found, file) = (self.clone(), Rc::clone(&kept), name.to_owned());
+        let answer = future_to_promise(async move {
+            if let Some(response) = match &shelf {
+                Some(shelf) => shelf.find().await,
+                None => None,
+            } {
+                found.set(true);
+                return Ok(response.into());
+            }
+            match &source {
+                Self::Address(folder) => fetch(&format!("{folder}{file}"))?.await,
+                Self::Files(files) => {
+                    let blob = Reflect::get(files, &file.into())?;
+                    let blob: &Blob = blob.dyn_ref().ok_or(JsValue::UNDEFINED)?;
+                    Ok(stream::open(blob)?.into())
+                }
+            }
+        });
+        Asked {
+            name: name.into(),
+            answer: answer.into(),
+            kept,
+        }
+    }
+
+    /// The file's address, if it has one under which it may be kept.
+    pub(crate) fn address(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Address(folder) => Some(format!("{folder}{name}")),
+            Self::Files(_) => None,
+        }
+    }
+
+    /// What to say of a file that does not come.
+    pub(crate) fn missing(&self, name: &str) -> Failure {
+        match self {
+            Self::Address(_) => Failure::new(
+                Code::Network,
+                format!("bundle {name}: the connection was refused or broke off."),
+                "Check the connection and start the model again.",
+            ),
+            Self::Files(_) => Failure::new(
+                Code::Bundle,
+                format!("bundle {name}: is not among the files, or cannot be read."),
+                "Choose the whole folder that the export wrote, or a .zip of it.",
+            ),
+        }
+    }
+}
+
+impl Asked {
+    /// The answer, and whether this device had kept it.
+    ///
+    /// # Errors
+    /// If there is no connection, the server has no such file, or it is not among the visitor's.
+    pub(crate) async fn answer(self, source: &Source) -> Result<(Response, bool), Failure> {
+        let missing = |_| source.missing(&self.name);
+        let response: Response = self
+            .answer
+            .await
+            .map_err(missing)?
+            .dyn_into()
+            .map_err(missing)?;
+        if !response.ok() {
+            return Err(Failure::new(
+                Code::Status,
+                format!(
+                    "bundle {}: the server answers {} {}",
+                    self.name,
+                    response.status(),
+                    response.status_text()
+                )
+                .trim_end(),
+                "The folder of the model must lie beside the page, as `bundle/`; put it there and start the model again.",
+            ));
+        }
+        Ok((response, self.kept.get()))
+    }
+}
+
+/// Asks a server. In a worker, a window, or Node.
+fn fetch(address: &str) -> Result<JsFuture, JsValue> {
+    let global = js_sys::global();
+    let fetch: Function = Reflect::get(&global, &"fetch".into())?.dyn_into()?;
+    let promise: Promise = fetch.call1(&global, &address.into())?.unchecked_into();
+    Ok(promise.into())
+}
