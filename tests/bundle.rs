@@ -10,6 +10,7 @@ use shared::config::{
     ClipConfig, DcpConfig, DeptConfig, DplConfig, DplPlusConfig, HeadConfig, ModelConfig,
     PromptConfig, Task,
 };
+use shared::head::Background;
 use shared::infer::weights::Weights;
 use shared::model::{self, Model};
 use shared::nn::{Tensors, var_builder};
@@ -25,6 +26,7 @@ const CONTEXT: usize = 8;
 pub(crate) struct Trained {
     pub(crate) config: ModelConfig,
     tensors: Tensors,
+    pub(crate) background: Option<Background>,
 }
 
 impl Trained {
@@ -71,7 +73,11 @@ impl Trained {
             let noise = normal(rng, tensor.dims(), std, &Device::Cpu).unwrap();
             *tensor = (&*tensor + noise).unwrap();
         }
-        Self { config, tensors }
+        Self {
+            config,
+            tensors,
+            background: None,
+        }
     }
 
     fn dcp() -> Self {
@@ -110,6 +116,7 @@ impl Trained {
             dtype,
             about,
             calibration: None,
+            background: self.background.clone(),
         };
         bundle::encode(contents).unwrap()
     }

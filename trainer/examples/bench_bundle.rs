@@ -45,6 +45,7 @@ fn main() -> Result<()> {
             ..About::default()
         },
         calibration: None,
+        background: None,
     })?;
     std::fs::create_dir_all(out)?;
     for (name, bytes) in &files {

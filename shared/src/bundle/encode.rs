@@ -10,6 +10,7 @@ use super::{
 };
 use crate::config::ModelConfig;
 use crate::error::Result;
+use crate::head::Background;
 use crate::infer::weights::Weights;
 use crate::model::Model;
 use crate::nn::{Tensors, var_builder};
@@ -35,6 +36,8 @@ pub struct Contents<'a> {
     pub about: About,
     /// How far the probabilities can be trusted, if it was measured.
     pub calibration: Option<Calibration>,
+    /// What lets taught classes compete with trained ones, if it was measured.
+    pub background: Option<Background>,
 }
 
 /// All files of the bundle with their names: the manifest first, the model card last.
@@ -51,6 +54,7 @@ pub fn encode(contents: Contents<'_>) -> Result<Vec<(String, Vec<u8>)>> {
         dtype,
         about,
         calibration,
+        background,
     } = contents;
     let folded = Model::load(config, var_builder(tensors, &Device::Cpu))?.fold()?;
     let part = |prefixes: &[&str]| -> Tensors {
@@ -79,6 +83,11 @@ pub fn encode(contents: Contents<'_>) -> Result<Vec<(String, Vec<u8>)>> {
             if let Some(rounded) = rounded.0.get(name) {
                 weight.clone_from(rounded);
             }
+        }
+        if role == FileRole::PromptsAndHead {
+            weights
+                .0
+                .extend(background.iter().flat_map(Background::weights));
         }
         if dtype == Dtype::Int8 {
             quantize(&mut weights);

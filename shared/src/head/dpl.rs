@@ -39,6 +39,7 @@ impl HeadPlan for DplConfig {
             length: Length::Own,
             centre: [None, None],
             cases,
+            background: None,
         })
     }
 }

@@ -16,12 +16,13 @@ use std::sync::Arc;
 use kernels::product::{Finish, Matrix, Prepared};
 
 use super::prototype::NORM_GUARD;
-use super::{Answer, Evidence};
+use super::{Answer, Background, Evidence};
 use crate::case::{Case, Modality};
 use crate::error::{Error, Result};
 use crate::infer::weights::Weights;
 
 /// A head in the folded form.
+#[derive(Clone)]
 pub struct FoldedHead {
     pub(super) evidence: Evidence,
     pub(super) length: Length,
@@ -29,6 +30,8 @@ pub struct FoldedHead {
     pub(super) centre: [Option<Vec<f32>>; 2],
     /// By case code.
     pub(super) cases: [FoldedCase; 3],
+    /// For classes that are taught; none if the bundle has it not.
+    pub(crate) background: Option<Background>,
 }
 
 /// What features are divided by.
@@ -43,7 +46,7 @@ pub(super) enum Length {
 }
 
 /// What a head does in one case.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct FoldedCase {
     /// By modality; none for one that the case lacks.
     pub(super) summands: [Option<Summand>; 2],
@@ -53,6 +56,7 @@ pub(super) struct FoldedCase {
 }
 
 /// What a head does with one modality's features.
+#[derive(Clone)]
 pub(super) struct Summand {
     /// [K, D].
     pub(super) weight: Arc<Matrix>,
@@ -77,6 +81,7 @@ impl FoldedHead {
             length: Length::One,
             centre: [None, None],
             cases,
+            background: None,
         }
     }
 

@@ -66,6 +66,7 @@ impl JointPrototypes {
             length: Length::Both,
             centre: [None, None],
             cases,
+            background: None,
         })
     }
 

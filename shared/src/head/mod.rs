@@ -3,6 +3,7 @@
 //! Settings have two traits, so that inference links no tensor library: [`HeadPlan`] is what it needs, [`HeadTensors`]
 //! what training needs. A new head is one new file that implements all three, and one line in the table.
 
+pub mod background;
 pub mod dept;
 pub mod dpl;
 pub mod dpl_plus;
@@ -26,6 +27,7 @@ use crate::infer::weights::Weights;
 use crate::nn::Tensors;
 use crate::parameter::{Parameter, draw};
 use crate::rng::Rng;
+pub use background::Background;
 pub use features::Features;
 pub use folded::FoldedHead;
 use means::Measure;

@@ -1,9 +1,21 @@
 //! Owns classes that are taught to a folded head by a few examples: a prototype is the normalised mean of what the head's
 //! products take of them, by case and modality, exactly what the head is made of.
+//!
+//! For a case c and its modalities M, of the mean m_cM of the examples and the background's mean b_cM and offset:
+//!
+//! ```text
+//! p_cM   = unit(m_cM - b_cM)
+//! part_M = gain_cM p_cM (x_M / length - b_cM)
+//! logit  = factor_c sum_M part_M + mean of bias_c + offset_c
+//! ```
+//!
+//! Features of all posts have much in common, which is taken off. A modality without examples in the case is taken from
+//! the other case, with the background of that; one without any contributes the logarithm of the mean of what it gives
+//! the trained classes, as of a class of which it says nothing. Without a background, b and the offset are 0.
 
-use super::Answer;
 use super::folded::{FoldedHead, Length};
 use super::prototype::SETS;
+use super::{Answer, Background};
 use crate::case::Case;
 use crate::error::{Error, Result};
 
@@ -18,7 +30,7 @@ pub struct Examples {
 /// What a head makes of the examples of one class.
 #[derive(Clone, Debug)]
 pub struct TaughtRow {
-    /// In the order of [`SETS`]; none where nothing is known of the modality.
+    /// Unit vectors `[D]` in the order of [`SETS`]; none where nothing is known of the modality.
     directions: [Option<Vec<f32>>; 4],
 }
 
@@ -60,14 +72,20 @@ impl Examples {
         self.totals.each_ref().map(Option::as_deref)
     }
 
-    /// The mean of a set, or where it has no examples that of the same modality in the other case.
-    fn mean(&self, place: usize) -> Option<Vec<f32>> {
-        let own = |&other: &usize| SETS[other].modality == SETS[place].modality;
-        let places = [place].into_iter().chain((0..SETS.len()).filter(own));
+    /// The direction of the mean of a set from the background's, or where it has no examples that of the same modality
+    /// in the other case.
+    fn direction(&self, place: usize, background: Option<&Background>) -> Option<Vec<f32>> {
+        let same = |&other: &usize| SETS[other].modality == SETS[place].modality;
+        let places = [place].into_iter().chain((0..SETS.len()).filter(same));
         let mut found = places.filter_map(|place| {
             let total = self.totals[place].as_ref()?;
             let posts = self.posts[place] as f32;
-            Some(total.iter().map(|x| x / posts).collect())
+            let mut mean: Vec<f32> = total.iter().map(|x| x / posts).collect();
+            if let Some(background) = background {
+                let all = mean.iter_mut().zip(&background.means[place]);
+                all.for_each(|(x, b)| *x -= b);
+            }
+            Some(unit(mean))
         });
         found.next()
     }
@@ -81,6 +99,15 @@ impl FoldedHead {
             .iter()
             .flat_map(|of| of.summands.iter().flatten());
         summands.next().map_or(0, |summand| summand.weight.inputs())
+    }
+
+    /// The same head with another background.
+    #[must_use]
+    pub fn with_background(&self, background: Background) -> Self {
+        Self {
+            background: Some(background),
+            ..self.clone()
+        }
     }
 
     /// Refuses heads that have no prototypes.
@@ -103,7 +130,8 @@ impl FoldedHead {
     /// If the head has no prototypes.
     pub fn row(&self, examples: &Examples) -> Result<TaughtRow> {
         self.check_teachable()?;
-        let direction = |place: usize| examples.mean(place).map(unit);
+        let background = self.background.as_ref();
+        let direction = |place: usize| examples.direction(place, background);
         Ok(TaughtRow {
             directions: [0, 1, 2, 3].map(direction),
         })
@@ -118,23 +146,53 @@ impl FoldedHead {
         answer: &mut Answer,
     ) {
         let of = &self.cases[case.index()];
+        let trained = answer.logits.len();
+        let bias = of.bias.as_ref().map_or(0.0, |bias| mean(bias));
+        let background = self.background.as_ref();
+        let offset = background.map_or(0.0, |all| all.offsets[case.index()]);
         for row in rows {
-            let mut logit = 0.0;
+            let mut logit = bias + offset;
             for (place, set) in SETS.iter().enumerate().filter(|(_, set)| set.case == case) {
                 let modality = set.modality as usize;
                 let (Some(x), Some(summand)) = (&inputs[modality], &of.summands[modality]) else {
                     continue;
                 };
-                let dot = |p: &Vec<f32>| p.iter().zip(x).map(|(p, x)| p * x).sum::<f32>();
-                let part = row.directions[place].as_ref().map_or(0.0, dot) * summand.gain;
+                let Some(parts) = &mut answer.parts[modality] else {
+                    continue;
+                };
+                let part = match &row.directions[place] {
+                    Some(direction) => {
+                        let common = background.map(|all| all.means[place].as_slice());
+                        summand.gain * along(direction, x, common)
+                    }
+                    None => neutral(&parts[..trained], of.factor),
+                };
                 logit += of.factor * part;
-                if let Some(parts) = &mut answer.parts[modality] {
-                    parts.push(part);
-                }
+                parts.push(part);
             }
             answer.logits.push(logit);
         }
     }
+}
+
+/// How far `x`, less what is common to all, goes in a direction.
+fn along(direction: &[f32], x: &[f32], common: Option<&[f32]>) -> f32 {
+    let dot = |x: &[f32]| direction.iter().zip(x).map(|(p, x)| p * x).sum::<f32>();
+    dot(x) - common.map_or(0.0, dot)
+}
+
+/// The part of which the likelihood is the mean of that of all `parts`.
+fn neutral(parts: &[f32], factor: f32) -> f32 {
+    let most = parts.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = parts
+        .iter()
+        .map(|part| (factor * (part - most)).exp())
+        .collect();
+    most + mean(&powers).ln() / factor
+}
+
+fn mean(values: &[f32]) -> f32 {
+    values.iter().sum::<f32>() / values.len() as f32
 }
 
 fn unit(mut x: Vec<f32>) -> Vec<f32> {

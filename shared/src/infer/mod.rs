@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::case::{Case, Modality};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::head::{self, Answer, FoldedHead};
+use crate::head::{self, Answer, Background, FoldedHead};
 use crate::model;
 use crate::prompt;
 use image::ImageTower;
@@ -56,7 +56,8 @@ impl Engine {
         let [of_images, of_texts] =
             Modality::ALL.map(|modality| Prompts::load(rows, clip, modality, &mut weights));
         let (width, classes) = (clip.projection_dim, config.classes.len());
-        let head = head::plan(&config.head).folded(width, classes, &mut weights)?;
+        let mut head = head::plan(&config.head).folded(width, classes, &mut weights)?;
+        head.background = Background::take(&mut weights, width)?;
         let image = modalities.contains(&Modality::Image);
         let text = modalities.contains(&Modality::Text);
         Ok(Self {

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use candle_core::Device;
 use clap::ValueEnum;
 use shared::bundle::{self, About, Calibration, Contents, Dtype, Figure};
+use shared::head::Background;
 use shared::infer::weights::Weights;
 use shared::{Case, Modality};
 
@@ -36,7 +37,8 @@ pub struct Args {
     /// weight to the nearest.
     #[arg(long, value_name = "N", default_value_t = 512)]
     calibration_posts: usize,
-    /// Fit how far probabilities can be trusted on this many validation posts, in each case; 0 leaves it out.
+    /// Measure how far probabilities can be trusted, and what lets taught classes compete with trained ones, on this
+    /// many validation posts in each case; 0 leaves it out.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     trust_posts: usize,
     /// The share of answers called sure that is to be right, between 0 and 1.
@@ -92,20 +94,22 @@ pub fn run(args: &Args) -> Result<()> {
         Dtype::Int8 => rounded(&trained, args.calibration_posts, &mut about),
         Dtype::F32 | Dtype::F16 => Weights::default(),
     };
-    let encode = |about: About, calibration: Option<Calibration>| {
-        bundle::encode(Contents {
-            config: trained.config(),
-            tensors: &trained.tensors,
-            rounded: &rounded,
-            images: &trained.clip.preprocessor,
-            tokenizer: &trained.clip.tokenizer,
-            dtype,
-            about,
-            calibration,
-        })
-    };
-    let mut files = encode(about.clone(), None)?;
-    let calibration = calibration(args, &trained, &files);
+    let encode =
+        |about: About, calibration: Option<Calibration>, background: Option<Background>| {
+            bundle::encode(Contents {
+                config: trained.config(),
+                tensors: &trained.tensors,
+                rounded: &rounded,
+                images: &trained.clip.preprocessor,
+                tokenizer: &trained.clip.tokenizer,
+                dtype,
+                about,
+                calibration,
+                background,
+            })
+        };
+    let mut files = encode(about.clone(), None, None)?;
+    let (calibration, background) = trusted(args, &trained, &files);
     if args.drift_posts > 0 {
         match drift::measure(&trained, &files, args.drift_posts) {
             Ok(figures) => {
@@ -116,7 +120,7 @@ pub fn run(args: &Args) -> Result<()> {
             ),
         }
     }
-    files = encode(about, calibration)?;
+    files = encode(about, calibration, background)?;
     atomic::write_folder(&args.out, &files)?;
     let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
     println!(
@@ -128,23 +132,24 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// How far the bundle's probabilities can be trusted, if there are posts to tell; the terminal is told.
-fn calibration(
+/// How far the bundle's probabilities can be trusted, and what it takes to teach it, if there are posts to tell; the
+/// terminal is told.
+fn trusted(
     args: &Args,
     trained: &TrainedRun,
     files: &[(String, Vec<u8>)],
-) -> Option<Calibration> {
+) -> (Option<Calibration>, Option<Background>) {
     if args.trust_posts == 0 {
-        return None;
+        return (None, None);
     }
-    match trust::calibration(trained, files, args.trust_posts, args.sure) {
-        Ok(calibration) => {
+    match trust::measure(trained, files, args.trust_posts, args.sure) {
+        Ok((calibration, background)) => {
             print!("{}", trust::table(&calibration));
-            Some(calibration)
+            (Some(calibration), background)
         }
         Err(error) => {
             eprintln!("note: how far probabilities can be trusted was not measured ({error:#})");
-            None
+            (None, None)
         }
     }
 }

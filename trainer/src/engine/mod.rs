@@ -6,6 +6,7 @@ pub mod adamw;
 pub mod ahead;
 pub mod assembly;
 pub mod atomic;
+pub mod background;
 pub mod calibrate;
 pub mod checkpoint;
 pub mod dataset;

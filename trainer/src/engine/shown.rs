@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use anyhow::{Context, Result};
 use shared::bundle;
+use shared::head::Answer;
 use shared::predict::{Classifier, Prediction, RawPost};
 use shared::{Case, Modality};
 
@@ -56,24 +57,50 @@ pub fn classifier(files: &[(String, Vec<u8>)]) -> Result<Classifier> {
     Ok(bundle::read(file, &candle_core::Device::Cpu)?.1)
 }
 
-/// What a classifier says of those of `posts` that can appear in a case, all in that case; their classes by the order of
-/// its own.
-///
-/// # Errors
-/// If a post cannot be read, or has a class that the classifier does not know.
-pub fn predictions(classifier: &Classifier, posts: &[Post], case: Case) -> Result<Predictions> {
-    let targets = record::indices(posts, &classifier.network().config().classes)?;
-    let mut all = Predictions::default();
-    for (post, targets) in posts.iter().zip(targets) {
-        let Some(shown) = Shown::of(post, case)? else {
-            continue;
-        };
-        let RawPost { image, text } = shown.raw();
-        let prediction = classifier.classify(image, text);
-        let prediction = prediction.with_context(|| post.place())?;
-        all.push(case, logits(&prediction), targets);
+/// What a classifier makes of posts that all appear in one case.
+#[derive(Default)]
+pub struct Seen {
+    /// What the head takes, `[D]` by modality.
+    pub inputs: Vec<[Option<Vec<f32>>; 2]>,
+    /// What the head says, of trained classes alone.
+    pub answers: Vec<Answer>,
+    /// Their classes by the order of the classifier's; one for multi-class tasks.
+    pub targets: Vec<Vec<usize>>,
+}
+
+impl Seen {
+    /// Shows a classifier those of `posts` that can appear in a case.
+    ///
+    /// # Errors
+    /// If a post cannot be read, or has a class that the classifier does not know.
+    pub fn of(classifier: &Classifier, posts: &[Post], case: Case) -> Result<Self> {
+        let targets = record::indices(posts, &classifier.network().config().classes)?;
+        let head = classifier.network().head();
+        let head = head.context("the classifier runs on tensors; load it on the processor")?;
+        let mut seen = Self::default();
+        for (post, targets) in posts.iter().zip(targets) {
+            let Some(shown) = Shown::of(post, case)? else {
+                continue;
+            };
+            let features = classifier.features(&[shown.raw()]);
+            for features in features.with_context(|| post.place())? {
+                let inputs = head.inputs(case, &features)?;
+                seen.answers.push(head.answer_of_inputs(case, &inputs));
+                seen.inputs.push(inputs);
+                seen.targets.push(targets.clone());
+            }
+        }
+        Ok(seen)
     }
-    Ok(all)
+
+    /// As predictions of a case, for metrics.
+    pub fn predictions(&self, case: Case) -> Predictions {
+        let mut all = Predictions::default();
+        for (answer, targets) in self.answers.iter().zip(&self.targets) {
+            all.push(case, answer.logits.clone(), targets.clone());
+        }
+        all
+    }
 }
 
 /// The logits in the order of the classes.

@@ -90,6 +90,7 @@ impl HeadPlan for DplPlusConfig {
             length: Length::Own,
             centre: centres,
             cases,
+            background: None,
         })
     }
 }
