@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 
-/** A Chromium of its own: the system's, headless, without any traffic of its own. */
-export function launch() {
+/** A Chromium of its own: the system's, headless, without any traffic of its own; `more` are further arguments. */
+export function launch(more = []) {
   const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
   if (!existsSync(executablePath)) {
     throw new Error(`no Chromium at ${executablePath}; install it, or name it in the variable CHROMIUM`);
@@ -18,6 +18,7 @@ export function launch() {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      ...more,
     ],
   });
 }

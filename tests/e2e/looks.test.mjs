@@ -30,16 +30,41 @@ const STATES = {
     await ready(page);
     await page.locator("#samples-complete button").first().click();
     await answer(page, "Image and text");
+    await explained(page);
   },
   image: async (page) => {
     await ready(page);
     await page.locator("#samples-image button").first().click();
     await answer(page, "Image only: the text is missing");
+    await explained(page);
   },
   text: async (page) => {
     await ready(page);
     await page.locator("#samples-text button").first().click();
     await answer(page, "Text only: the image is missing");
+    await explained(page);
+  },
+  unsure: async (page) => {
+    await ready(page);
+    await page.locator("#text").fill("of the");
+    await answer(page, "Text only: the image is missing");
+    await explained(page);
+  },
+  teach: async (page) => {
+    await STATES.complete(page);
+    for (const name of ["Orchard", "Things of my grandmother's"]) {
+      await page.locator("#teach-name").fill(name);
+      await page.locator("#teach-name").press("Enter");
+      await page.waitForFunction((name) => document.querySelector("#teach-said").textContent.includes(name), name);
+    }
+    await page.locator("#teach details summary").click();
+    await page.waitForFunction(() => document.querySelector("#chosen").options.length === 26);
+    await explained(page);
+  },
+  models: async (page) => {
+    await ready(page);
+    await page.locator("nav a", { hasText: "Models" }).click();
+    await page.waitForSelector("#view-model:not([hidden])");
   },
   error: async (page) => {
     await ready(page);
@@ -77,6 +102,8 @@ test("loading", async () => {
   await context.close();
   await slow.close();
 });
+
+const explained = (page) => page.waitForSelector("#rests[aria-busy=false] #rests-found:not([hidden])");
 
 /** Holds the page against axe-core and its own width, and keeps a picture. */
 async function look(page, name) {

@@ -15,7 +15,7 @@ use super::question::Question;
 use super::storage::Storage;
 
 /// Wires the view of the models, and loads the first. `settled` hears whether the model is there and everything is kept
-/// that is to be, so that nothing more is fetched.
+/// that is to be, so that nothing more is fetched; `removed` that the visitor had all removed that was kept.
 ///
 /// # Errors
 /// If index.html lacks an element.
@@ -23,6 +23,7 @@ pub fn open(
     model: Rc<Model>,
     notice: Rc<Notice>,
     settled: impl Fn(bool) + 'static,
+    removed: impl Fn() + 'static,
 ) -> Result<(), JsValue> {
     let chosen = Rc::clone(&model);
     let bundles = Bundles::find(move |news| match news {
@@ -35,7 +36,10 @@ pub fn open(
     let agreed = Rc::clone(&model);
     let question = Rc::new(Question::find(move || report(agreed.load()))?);
     let listed = Rc::clone(&bundles);
-    let storage = Storage::find(move || listed.forgotten())?;
+    let storage = Storage::find(move || {
+        listed.forgotten();
+        removed();
+    })?;
 
     let settled: Rc<dyn Fn(bool)> = Rc::new(settled);
     let (asked, listed, of) = (

@@ -25,7 +25,7 @@ pub fn start() -> Result<(), JsValue> {
     let again = Rc::clone(&model);
     notice.on_again(move || report(again.load()))?;
     let bench = Bench::find(Rc::clone(&model), Rc::clone(&notice))?;
-    Teach::find(Rc::clone(&model), Rc::clone(&bench), Rc::clone(&notice))?;
+    let teach = Teach::find(Rc::clone(&model), Rc::clone(&bench), Rc::clone(&notice))?;
 
     // The samples are fetched, and the model with all that is kept; after both, every request counts.
     let (drawn, settled) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
@@ -38,10 +38,11 @@ pub fn start() -> Result<(), JsValue> {
         })
     };
     let kept = Rc::clone(&fetched);
-    library::open(model, notice, move |done| {
+    let hears = move |done| {
         settled.set(done);
         kept();
-    })?;
+    };
+    library::open(model, notice, hears, move || teach.forget_all())?;
     spawn_local(async move {
         report(samples::show(move |picture, caption| bench.put(picture, caption)).await);
         drawn.set(true);
