@@ -3,6 +3,7 @@
 mod browser;
 mod models;
 mod native;
+mod page;
 
 use anyhow::Result;
 
@@ -19,6 +20,8 @@ enum What {
     Native(native::Options),
     /// CLIP's towers in Chromium, f32 and 8 bits, beside onnxruntime-web
     Browser(browser::Options),
+    /// The page, as Lighthouse judges it
+    Page(page::Options),
 }
 
 /// Runs one benchmark.
@@ -29,5 +32,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.what {
         What::Native(options) => native::run(options),
         What::Browser(options) => browser::run(options),
+        What::Page(options) => page::run(options),
     }
 }
