@@ -35,17 +35,18 @@ async function answer(request) {
   if (request.mode === "navigate") inUse = choose(request);
   const version = await (inUse ??= versions().then(([oldest]) => oldest));
   const name = nameOf(request.url);
-  const kept = await version?.cache.match(addressOf(name));
+  const kept = name && (await version?.cache.match(addressOf(name)));
   if (kept) return isolated(kept);
   // Of another version nothing may be mixed in, so that a file that is not kept yet is held against the list too.
   if (version && Object.hasOwn(version.files, name)) return isolated(await obtain(name, version.files[name]));
   return isolated(await fetch(request));
 }
 
-/** A file's name beside the page. */
+/** A file's name beside the page; nothing for what lies elsewhere. */
 function nameOf(address) {
   const { origin, pathname } = new URL(address);
-  return (origin + pathname).slice(registration.scope.length) || "index.html";
+  const whole = origin + pathname;
+  return whole.startsWith(registration.scope) ? whole.slice(registration.scope.length) || "index.html" : undefined;
 }
 
 /** Where a file is; a page by its folder, for many servers lead its name there, and a visit must not be led anywhere. */

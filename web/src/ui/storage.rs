@@ -223,7 +223,8 @@ async fn used() -> Option<u64> {
     (usage > 0.0).then_some(usage as u64)
 }
 
-fn caches() -> Option<CacheStorage> {
+/// The browser's caches; nothing where it has none for this page.
+pub fn caches() -> Option<CacheStorage> {
     let caches = Reflect::get(&js_sys::global(), &"caches".into()).ok()?;
     caches.is_object().then(|| caches.unchecked_into())
 }

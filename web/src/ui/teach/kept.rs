@@ -5,7 +5,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Cache, Response};
 
-use crate::ui::dom::window;
+use crate::ui::storage::caches;
 
 /// The cache's name; what begins with `lacuna-` is what the page keeps.
 const CACHE: &str = "lacuna-lessons";
@@ -37,7 +37,8 @@ pub(super) async fn write(checksum: &str, file: Option<&str>) -> Result<(), JsVa
 }
 
 async fn open() -> Result<Cache, JsValue> {
-    promised(window()?.caches()?.open(CACHE)).await?.dyn_into()
+    let caches = caches().ok_or("this browser keeps nothing here")?;
+    promised(caches.open(CACHE)).await?.dyn_into()
 }
 
 /// No file of the server has this address.
