@@ -7,6 +7,8 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::bench::{Bench, samples};
 use super::dom::report;
+use super::drop::{self, Drop};
+use super::many::Many;
 use super::model::{Model, State};
 use super::notice::Notice;
 use super::views;
@@ -21,7 +23,13 @@ pub fn start() -> Result<(), JsValue> {
     let model = Model::find(Rc::clone(&notice))?;
     let again = Rc::clone(&model);
     notice.on_again(move || report(again.load()))?;
-    let bench = Bench::find(Rc::clone(&model), notice)?;
+    let bench = Bench::find(Rc::clone(&model), Rc::clone(&notice))?;
+    let many = Many::find(Rc::clone(&model), notice)?;
+    let taker = Rc::clone(&bench);
+    drop::follow(move |dropped| match dropped {
+        Drop::Post(change) => taker.take(change),
+        Drop::Many(files) => many.take(files),
+    })?;
 
     // The bundle and the samples are fetched; after both, every request counts.
     let left = Rc::new(std::cell::Cell::new(2_u8));
