@@ -71,7 +71,30 @@ const STATES = {
     await page.locator("#image-file").setInputFiles({ name: "a broken picture.png", mimeType: "image/png", buffer: Buffer.from("x") });
     await page.waitForSelector("#notice:not([hidden])");
   },
+  "many-empty": async (page) => {
+    await ready(page);
+    await page.locator('nav a[href="#many"]').click();
+    await page.locator("#view-many summary").click();
+  },
+  "many-running": async (page) => {
+    await many(page, 5_000);
+    await page.waitForFunction(() => document.querySelector("#many-bar").value > 60);
+  },
+  "many-done": async (page) => {
+    await many(page, 60);
+    await page.waitForSelector("#many-summary:not([hidden])");
+  },
 };
+
+/** Gives a table of this many lines; some have labels, some fail. */
+async function many(page, lines) {
+  await ready(page);
+  await page.locator('nav a[href="#many"]').click();
+  const line = (i) => `post-${i},${i % 9 === 4 ? "gone.png" : ""},${i % 13 === 5 ? "" : `"a cup of coffee, number ${i}"`},${i % 2 ? "food_and_drink" : ""}`;
+  const table = Array.from({ length: lines }, (_, i) => line(i)).join("\n");
+  const buffer = Buffer.from(`id,image,text,label\n${table}\n`);
+  await page.locator("#many-files").setInputFiles({ name: "posts.csv", mimeType: "text/csv", buffer });
+}
 
 for (const [view, options] of Object.entries({
   "light wide": { colorScheme: "light" },

@@ -8,7 +8,9 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::bench::{Bench, samples};
 use super::dom::report;
+use super::drop::{self, Drop};
 use super::library;
+use super::many::Many;
 use super::model::Model;
 use super::notice::Notice;
 use super::teach::Teach;
@@ -26,6 +28,12 @@ pub fn start() -> Result<(), JsValue> {
     notice.on_again(move || report(again.load()))?;
     let bench = Bench::find(Rc::clone(&model), Rc::clone(&notice))?;
     let teach = Teach::find(Rc::clone(&model), Rc::clone(&bench), Rc::clone(&notice))?;
+    let many = Many::find(Rc::clone(&model), Rc::clone(&notice))?;
+    let taker = Rc::clone(&bench);
+    drop::follow(move |dropped| match dropped {
+        Drop::Post(change) => taker.take(change),
+        Drop::Many(files) => many.take(files),
+    })?;
 
     // The samples are fetched, and the model with all that is kept; after both, every request counts.
     let (drawn, settled) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));

@@ -17,6 +17,24 @@ pub(super) fn follow() -> Result<(), JsValue> {
     listen(&window()?, "hashchange", |_: Event| report(open(true)))
 }
 
+/// The name of the view that is shown.
+pub(super) fn shown() -> &'static str {
+    let hidden =
+        |name: &str| by_id(&format!("view-{name}")).is_ok_and(|view: HtmlElement| view.hidden());
+    VIEWS
+        .into_iter()
+        .find(|name| !hidden(name))
+        .unwrap_or(VIEWS[0])
+}
+
+/// Shows another view, as if its link had been followed.
+///
+/// # Errors
+/// If the browser refuses.
+pub(super) fn go(view: &str) -> Result<(), JsValue> {
+    window()?.location().set_hash(view)
+}
+
 fn open(moved: bool) -> Result<(), JsValue> {
     let hash = window()?.location().hash()?;
     let wanted = hash.trim_start_matches('#');

@@ -7,7 +7,7 @@ use wasm_bindgen::JsValue;
 use web_sys::HtmlElement;
 
 use super::dom::by_id;
-use super::numbers::{bytes, label, percent};
+use super::numbers::{bytes, label, percent, whole};
 use crate::protocol::{About, Artefact, Dtype, Evidence, Prediction, Summary};
 
 /// The sentence of this name, with `{0}`, `{1}`, .. replaced by the values; the name itself if index.html lacks it.
@@ -50,7 +50,7 @@ fn fill(template: &str, values: &[&str]) -> String {
 /// One of two sentences, for one thing and for more; the count is the first value.
 pub(super) fn count(name: &str, count: usize) -> String {
     let form = if count == 1 { "one" } else { "more" };
-    say(&format!("{name}-{form}"), &[&count.to_string()])
+    say(&format!("{name}-{form}"), &[&whole(count)])
 }
 
 /// What the post has, and what is missing.

@@ -82,7 +82,7 @@ impl Bench {
             ticket: Cell::new(0),
             picture: PictureBox::find(move |change| {
                 if let Some(bench) = of_picture() {
-                    bench.picture_changed(change);
+                    bench.take(change);
                 }
             })?,
             text: Text::find(move |words| {
@@ -156,7 +156,8 @@ impl Bench {
         self.changed();
     }
 
-    fn picture_changed(self: &Rc<Self>, change: Change) {
+    /// Takes what the visitor has picked, dropped or pasted.
+    pub fn take(self: &Rc<Self>, change: Change) {
         match change {
             Change::File(file) => {
                 let ticket = self.ticket.get() + 1;

@@ -1,15 +1,12 @@
-//! Owns the image side of the post: picking, dropping and pasting a picture, its preview, and taking it away.
+//! Owns the image side of the post: picking a picture or taking one that was dropped, its preview, and taking it away.
 
 use std::rc::Rc;
 
 use wasm_bindgen::JsValue;
-use web_sys::{
-    ClipboardEvent, DataTransfer, DragEvent, Event, File, HtmlElement, HtmlImageElement,
-    HtmlInputElement, Url,
-};
+use web_sys::{DataTransfer, Event, File, HtmlElement, HtmlImageElement, HtmlInputElement, Url};
 
 use super::post::Picture;
-use crate::ui::dom::{by_id, document, listen, report, show};
+use crate::ui::dom::{by_id, listen, report, show};
 
 /// What the visitor did with the image side.
 pub enum Change {
@@ -48,9 +45,7 @@ impl PictureBox {
             input: by_id("image-file")?,
         });
         let changed: Rc<dyn Fn(Change)> = Rc::new(changed);
-        side.listen_to_picking(Rc::clone(&changed))?;
-        side.listen_to_dropping(Rc::clone(&changed))?;
-        listen_to_pasting(changed)?;
+        side.listen_to_picking(changed)?;
         Ok(side)
     }
 
@@ -91,51 +86,10 @@ impl PictureBox {
             report(input.focus());
         })
     }
-
-    /// The whole page takes drops, so that no aim is needed and a miss does not navigate away.
-    fn listen_to_dropping(&self, changed: Rc<dyn Fn(Change)>) -> Result<(), JsValue> {
-        let document = document()?;
-        let panel = self.panel.clone();
-        listen(&document, "dragover", move |event: DragEvent| {
-            event.prevent_default();
-            report(panel.class_list().add_1("is-target"));
-        })?;
-        let panel = self.panel.clone();
-        listen(&document, "dragleave", move |event: DragEvent| {
-            if event.related_target().is_none() {
-                report(panel.class_list().remove_1("is-target"));
-            }
-        })?;
-        let panel = self.panel.clone();
-        listen(&document, "drop", move |event: DragEvent| {
-            event.prevent_default();
-            report(panel.class_list().remove_1("is-target"));
-            if let Some(change) = event.data_transfer().and_then(|data| change_of(&data)) {
-                changed(change);
-            }
-        })
-    }
-}
-
-/// Pasting works anywhere; words pasted into the text field stay the field's own business.
-fn listen_to_pasting(changed: Rc<dyn Fn(Change)>) -> Result<(), JsValue> {
-    listen(&document()?, "paste", move |event: ClipboardEvent| {
-        let Some(change) = event.clipboard_data().and_then(|data| change_of(&data)) else {
-            return;
-        };
-        let in_field = document()
-            .ok()
-            .and_then(|document| document.active_element())
-            .is_some_and(|element| element.tag_name() == "TEXTAREA");
-        if matches!(change, Change::File(_)) || !in_field {
-            event.prevent_default();
-            changed(change);
-        }
-    })
 }
 
 /// What a drop or a paste carries: a file before words, words before a bare address.
-fn change_of(data: &DataTransfer) -> Option<Change> {
+pub(in crate::ui) fn change_of(data: &DataTransfer) -> Option<Change> {
     if let Some(file) = data.files().and_then(|files| files.get(0)) {
         return Some(Change::File(file));
     }

@@ -28,37 +28,14 @@ impl Picture {
     /// Reads a file that was picked, pasted or dropped.
     ///
     /// # Errors
-    /// If it is no image, too large, or unreadable.
+    /// As [`picture_bytes`].
     pub async fn read(file: &File) -> Result<Self, Failure> {
-        let name = file.name();
-        let kind = file.type_();
-        if !kind.is_empty() && !kind.starts_with("image/") {
-            return Err(Failure::new(
-                Code::Image,
-                words::say("no-picture", &[&name, &kind]),
-                words::say("no-picture-hint", &[]),
-            ));
-        }
-        if file.size() > LARGEST_FILE {
-            return Err(Failure::new(
-                Code::Image,
-                words::say(
-                    "picture-large",
-                    &[
-                        &name,
-                        &bytes(file.size() as u64),
-                        &bytes(LARGEST_FILE as u64),
-                    ],
-                ),
-                words::say("picture-large-hint", &[]),
-            ));
-        }
-        Self::of(name.clone(), file).await.map_err(|_| {
-            Failure::new(
-                Code::Image,
-                words::say("picture-unreadable", &[&name]),
-                words::say("picture-unreadable-hint", &[]),
-            )
+        let bytes = picture_bytes(file).await?;
+        let address = Url::create_object_url_with_blob(file).map_err(|_| unreadable(file))?;
+        Ok(Self {
+            name: file.name(),
+            bytes,
+            address,
         })
     }
 
@@ -67,15 +44,54 @@ impl Picture {
     /// # Errors
     /// If the browser cannot read it.
     pub async fn of(name: String, blob: &Blob) -> Result<Self, JsValue> {
-        let promise: Promise = blob.array_buffer().unchecked_into();
-        let buffer = JsFuture::from(promise).await?;
-        let address = Url::create_object_url_with_blob(blob)?;
         Ok(Self {
             name,
-            bytes: Uint8Array::new(&buffer),
-            address,
+            bytes: blob_bytes(blob).await?,
+            address: Url::create_object_url_with_blob(blob)?,
         })
     }
+}
+
+/// The bytes of a picture's file.
+///
+/// # Errors
+/// If it is no image, too large, or unreadable.
+pub async fn picture_bytes(file: &File) -> Result<Uint8Array, Failure> {
+    let name = file.name();
+    let kind = file.type_();
+    if !kind.is_empty() && !kind.starts_with("image/") {
+        return Err(Failure::new(
+            Code::Image,
+            words::say("no-picture", &[&name, &kind]),
+            words::say("no-picture-hint", &[]),
+        ));
+    }
+    if file.size() > LARGEST_FILE {
+        let sizes = [file.size(), LARGEST_FILE].map(|size| bytes(size as u64));
+        return Err(Failure::new(
+            Code::Image,
+            words::say("picture-large", &[&name, &sizes[0], &sizes[1]]),
+            words::say("picture-large-hint", &[]),
+        ));
+    }
+    blob_bytes(file).await.map_err(|_| unreadable(file))
+}
+
+/// The bytes of a blob.
+///
+/// # Errors
+/// If the browser cannot read it.
+pub async fn blob_bytes(blob: &Blob) -> Result<Uint8Array, JsValue> {
+    let promise: Promise = blob.array_buffer().unchecked_into();
+    Ok(Uint8Array::new(&JsFuture::from(promise).await?))
+}
+
+fn unreadable(file: &File) -> Failure {
+    Failure::new(
+        Code::Image,
+        words::say("picture-unreadable", &[&file.name()]),
+        words::say("picture-unreadable-hint", &[]),
+    )
 }
 
 /// The post on the page.
