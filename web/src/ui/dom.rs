@@ -78,19 +78,24 @@ pub fn listen<E: FromWasmAbi + 'static>(
     Ok(())
 }
 
-/// Lets the visitor save a text as a file of this name and kind. It comes from the page itself and is no request.
+/// The browser is given this long to begin saving a file, in milliseconds.
+const SAVED: i32 = 60_000;
+
+/// Lets the visitor save the parts of a text as a file of this name and kind. It comes from the page itself and is no
+/// request.
 ///
 /// # Errors
 /// If the browser refuses.
-pub fn save(name: &str, kind: &str, text: &str) -> Result<(), JsValue> {
+pub async fn save(name: &str, kind: &str, parts: &Array) -> Result<(), JsValue> {
     let options = BlobPropertyBag::new();
     options.set_type(kind);
-    let blob = Blob::new_with_str_sequence_and_options(&Array::of1(&text.into()), &options)?;
+    let blob = Blob::new_with_str_sequence_and_options(parts, &options)?;
     let address = Url::create_object_url_with_blob(&blob)?;
     let link: HtmlAnchorElement = document()?.create_element("a")?.unchecked_into();
     link.set_href(&address);
     link.set_download(name);
     link.click();
+    pause(SAVED).await;
     Url::revoke_object_url(&address)
 }
 

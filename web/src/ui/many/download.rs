@@ -4,19 +4,16 @@ use std::fmt::Write;
 
 use js_sys::Array;
 use shared::case::Case;
-use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{Blob, BlobPropertyBag, HtmlAnchorElement, Url};
+use wasm_bindgen::JsValue;
 
 use super::batch::{Batch, Outcome, Post};
 use super::record::BETWEEN;
-use crate::ui::dom::{document, pause};
+use crate::ui::dom::{self, pause};
 
 /// The file's name.
 const NAME: &str = "lacuna.csv";
 /// So many posts are written before the page gets its turn.
 const STRETCH: usize = 500;
-/// How long the browser is given to take the file, in milliseconds.
-const TAKEN: i32 = 60_000;
 /// Spreadsheets take a field that begins like this for a formula, which may do anything.
 const FORMULAS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
@@ -59,16 +56,7 @@ pub(super) async fn save(batch: &std::cell::RefCell<Batch>, every: bool) -> Resu
         }
         pause(0).await;
     }
-    let kind = BlobPropertyBag::new();
-    kind.set_type("text/csv;charset=utf-8");
-    let blob = Blob::new_with_str_sequence_and_options(&parts, &kind)?;
-    let address = Url::create_object_url_with_blob(&blob)?;
-    let link: HtmlAnchorElement = document()?.create_element("a")?.unchecked_into();
-    link.set_href(&address);
-    link.set_download(NAME);
-    link.click();
-    pause(TAKEN).await;
-    Url::revoke_object_url(&address)
+    dom::save(NAME, "text/csv;charset=utf-8", &parts).await
 }
 
 /// The first line. The mark before it tells spreadsheets that the file is UTF-8.

@@ -8,6 +8,7 @@ mod table;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use js_sys::Array;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Event as DomEvent, File, HtmlElement, HtmlInputElement};
