@@ -132,11 +132,10 @@ impl Teach {
         let teach = Rc::clone(self);
         listen(&self.save, "click", move |_: DomEvent| {
             if let Some(lessons) = &*teach.now.borrow() {
-                report(save(
-                    "lacuna-classes.json",
-                    "application/json",
-                    &lessons.file,
-                ));
+                let parts = Array::of1(&lessons.file.as_str().into());
+                spawn_local(async move {
+                    report(save("lacuna-classes.json", "application/json", &parts).await);
+                });
             }
         })?;
         let input: HtmlInputElement = by_id("teach-open")?;
