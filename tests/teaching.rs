@@ -2,12 +2,11 @@
 //! is harmless whatever is in it.
 
 use shared::Case;
-use shared::bundle::{Dtype, FileEntry, Manifest};
+use shared::bundle::{Calibration, CaseCalibration, Dtype, Manifest};
 use shared::config::{DplConfig, DplPlusConfig, HeadConfig, PromptConfig, Task};
+use shared::head::Background;
 use shared::head::prototype::SETS;
-use shared::head::taught::Examples;
 use shared::predict::{Classifier, Prediction, RawPost};
-use shared::preprocess::image::ImagePreprocessor;
 
 use crate::bundle::{Trained, assemble, picture, predictions};
 
@@ -325,4 +324,120 @@ fn hostile_files_are_refused() {
     files[0].1 = manifest.to_json().unwrap();
     let mut other = assemble(&files).unwrap();
     says(other.learn(&kept.file), "another classifier");
+}
+
+/// Unit length, in f64.
+fn unit(x: &[f64]) -> Vec<f64> {
+    let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+    x.iter().map(|x| x / length).collect()
+}
+
+/// Some values for each set, and offsets.
+fn background(width: usize) -> Background {
+    let value = |place: usize, i: usize| ((place * width + i) as f32 * 1.7).sin() / 4.0;
+    let mean = |place| (0..width).map(|i| value(place, i)).collect();
+    Background {
+        means: [0, 1, 2, 3].map(mean),
+        offsets: [0.5, -1.0, 2.0],
+    }
+}
+
+/// A taught prototype is the normalised mean of unit features, less what all posts have in common, by case and modality:
+/// here in plain loops.
+#[test]
+fn a_prototype_is_the_normalised_mean() {
+    let mut model = trained(HeadConfig::Dpl(DplConfig::default()));
+    let width = model.config.clip.projection_dim;
+    for common in [None, Some(background(width))] {
+        model.background.clone_from(&common);
+        let mut classifier = classifier(&model);
+        let (one, two) = (picture(), drawing());
+        let examples = [
+            post(Some(&one), Some("a hammer")),
+            post(Some(&two), Some("tongs")),
+        ];
+        for example in examples {
+            classifier.teach("tool", example).unwrap();
+        }
+        let features = |case: Case, of: RawPost<'_>| {
+            let shown = RawPost {
+                image: of.image.filter(|_| case != Case::ImageMissing),
+                text: of.text.filter(|_| case != Case::TextMissing),
+            };
+            (shown, classifier.features(&[shown]).unwrap().remove(0))
+        };
+        for case in Case::ALL {
+            let (shown, seen) = features(case, post(Some(&one), Some("a pear")));
+            let mut cosines = Vec::new();
+            for (place, set) in SETS.iter().enumerate().filter(|(_, set)| set.case == case) {
+                let modality = set.modality as usize;
+                let of = |features: &[Option<Vec<f32>>; 2]| -> Vec<f64> {
+                    let values = features[modality].as_ref().unwrap();
+                    unit(&values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>())
+                };
+                let taught = examples.map(|example| of(&features(case, example).1));
+                let all = common.as_ref().map(|all| all.means[place].as_slice());
+                let all = |i: usize| all.map_or(0.0, |all| f64::from(all[i]));
+                let mean = (0..width).map(|i| (taught[0][i] + taught[1][i]) / 2.0 - all(i));
+                let prototype = unit(&mean.collect::<Vec<_>>());
+                let x = of(&seen);
+                cosines.push(
+                    (0..width)
+                        .map(|i| prototype[i] * (x[i] - all(i)))
+                        .sum::<f64>(),
+                );
+            }
+            let offset = common.as_ref().map_or(0.0, |all| all.offsets[case.index()]);
+            let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+            let expected = 30.0 * mean + f64::from(offset);
+            let found = classifier.classify(shown.image, shown.text).unwrap();
+            let found = found
+                .classes
+                .iter()
+                .find(|class| class.label == "tool")
+                .unwrap();
+            assert!(
+                (f64::from(found.logit) - expected).abs() < 1e-4,
+                "{case}: {found:?}, {expected}"
+            );
+        }
+    }
+}
+
+/// A bundle with a background and a calibration keeps both, and answers as without them but for probabilities.
+#[test]
+fn what_was_measured_comes_back_with_the_bundle() {
+    let mut model = trained(HeadConfig::DplPlus(DplPlusConfig::default()));
+    let before = predictions(&classifier(&model));
+    let width = model.config.clip.projection_dim;
+    model.background = Some(background(width));
+    let classifier = classifier(&model);
+    let head = classifier.network().head().unwrap();
+    assert_eq!(head.background(), model.background.as_ref());
+    assert_eq!(predictions(&classifier), before);
+    let mut files = model.encode(Dtype::F32);
+    let mut manifest = Manifest::parse(&files[0].1).unwrap();
+    let fitted = |case| CaseCalibration {
+        temperature: 2.0,
+        threshold: 0.0,
+        posts: 10,
+        ..CaseCalibration::unknown(case)
+    };
+    manifest.calibration = Some(Calibration {
+        sure: 0.8,
+        cases: Case::ALL.map(fitted),
+    });
+    files[0].1 = manifest.to_json().unwrap();
+    for (plain, calibrated) in before.iter().zip(predictions(&assemble(&files).unwrap())) {
+        assert_eq!((plain.sure, calibrated.sure), (None, Some(true)));
+        assert_eq!(own(plain), own(&calibrated));
+        let powers = plain.classes.iter().map(|class| (class.logit / 2.0).exp());
+        let expected = (plain.classes[0].logit / 2.0).exp() / powers.sum::<f32>();
+        assert!((calibrated.probability - expected).abs() < 1e-6);
+    }
+    // Numbers that cannot be are refused.
+    if let Some(calibration) = &mut manifest.calibration {
+        calibration.cases[0].temperature = 0.0;
+    }
+    says(manifest.to_json(), "calibration");
 }

@@ -101,11 +101,25 @@ impl FoldedHead {
         summands.next().map_or(0, |summand| summand.weight.inputs())
     }
 
+    /// What it knows of all posts, for classes that are taught.
+    pub fn background(&self) -> Option<&Background> {
+        self.background.as_ref()
+    }
+
     /// The same head with another background.
     #[must_use]
     pub fn with_background(&self, background: Background) -> Self {
         Self {
             background: Some(background),
+            ..self.clone()
+        }
+    }
+
+    /// The same head without one: its taught prototypes are the plain means.
+    #[must_use]
+    pub fn without_background(&self) -> Self {
+        Self {
+            background: None,
             ..self.clone()
         }
     }
