@@ -141,7 +141,10 @@ impl Bench {
     /// Puts a whole post on the bench.
     pub fn put(self: &Rc<Self>, picture: Option<Picture>, text: &str) {
         self.text.set(text);
-        text.clone_into(&mut self.post.borrow_mut().text);
+        let mut post = self.post.borrow_mut();
+        text.clone_into(&mut post.text);
+        post.hidden = [false; 2];
+        drop(post);
         report(self.result.reveal());
         self.set_picture(picture);
     }
@@ -193,7 +196,11 @@ impl Bench {
         // A file still being read must not come back later.
         self.ticket.set(self.ticket.get() + 1);
         self.picture.show(picture.as_ref());
-        self.post.borrow_mut().picture = picture;
+        let mut post = self.post.borrow_mut();
+        post.picture = picture;
+        // Whoever gives a picture wants it seen.
+        post.hidden[Modality::Image as usize] = false;
+        drop(post);
         self.notice_again();
     }
 
@@ -222,8 +229,8 @@ impl Bench {
             self.compare.hide();
         }
         let there = [post.image().is_some(), post.words().is_some()];
-        for (side, there) in self.sides.iter().zip(there) {
-            side.show(there);
+        for ((side, there), hidden) in self.sides.iter().zip(there).zip(post.hidden) {
+            side.show(there, hidden);
         }
         if post.case().is_none() {
             let hidden = there.contains(&true);

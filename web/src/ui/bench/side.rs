@@ -15,7 +15,7 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// Finds the toggle in the page; `hide` is called with whether the side is hidden now.
+    /// Finds the toggle in the page; `hide` is called with whether the side is to be hidden.
     ///
     /// # Errors
     /// If index.html lacks it.
@@ -28,26 +28,17 @@ impl Side {
             panel: by_id(&format!("{name}-side"))?,
             toggle: by_id(&format!("{name}-hide"))?,
         });
-        let this = Rc::clone(&side);
+        let toggle = side.toggle.clone();
         listen(&side.toggle, "click", move |_: Event| {
-            let hidden = !this.is_hidden();
-            this.set(hidden);
-            hide(hidden);
+            hide(toggle.get_attribute("aria-pressed").as_deref() != Some("true"));
         })?;
         Ok(side)
     }
 
-    /// Offers the toggle where there is something to hide.
-    pub(super) fn show(&self, there: bool) {
+    /// Offers the toggle where there is something to hide, and shows whether it is hidden.
+    pub(super) fn show(&self, there: bool, hidden: bool) {
         show(&self.toggle, there);
-        self.set(there && self.is_hidden());
-    }
-
-    fn is_hidden(&self) -> bool {
-        self.toggle.get_attribute("aria-pressed").as_deref() == Some("true")
-    }
-
-    fn set(&self, hidden: bool) {
+        let hidden = there && hidden;
         let _ = self
             .toggle
             .set_attribute("aria-pressed", if hidden { "true" } else { "false" });
