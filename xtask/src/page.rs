@@ -16,7 +16,7 @@ pub(crate) const DIST: &str = "dist";
 pub(crate) const COMMITTED_BUNDLE: &str = "assets/demo-bundle";
 
 /// Everything the page is made of.
-const INPUTS: [&str; 17] = [
+const INPUTS: [&str; 16] = [
     "index.html",
     "Trunk.toml",
     "Cargo.toml",
@@ -26,7 +26,6 @@ const INPUTS: [&str; 17] = [
     "web/Cargo.toml",
     "web/src",
     "web/samples",
-    "web/icon.svg",
     "web/isolate.js",
     "web/start.js",
     "web/style",
