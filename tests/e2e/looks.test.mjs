@@ -90,7 +90,7 @@ const STATES = {
 async function many(page, lines) {
   await ready(page);
   await page.locator('nav a[href="#many"]').click();
-  const line = (i) => `post-${i},${i % 9 === 4 ? "gone.png" : ""},${i % 13 === 5 ? "" : `"a cup of coffee, number ${i}"`},${i % 2 ? "food_and_drink" : ""}`;
+  const line = (i) => `post-${i},${i % 9 === 4 ? "gone.png" : ""},${i % 13 === 5 ? "" : `"a cup of coffee, number ${i}"`},${["", "drink", "vehicle", "nothing"][i % 4]}`;
   const table = Array.from({ length: lines }, (_, i) => line(i)).join("\n");
   const buffer = Buffer.from(`id,image,text,label\n${table}\n`);
   await page.locator("#many-files").setInputFiles({ name: "posts.csv", mimeType: "text/csv", buffer });

@@ -13,7 +13,7 @@ pub(crate) const DIST: &str = "dist";
 pub(crate) const COMMITTED_BUNDLE: &str = "assets/demo-bundle";
 
 /// Everything the page is made of.
-const INPUTS: [&str; 21] = [
+const INPUTS: [&str; 20] = [
     "index.html",
     "Trunk.toml",
     "Cargo.toml",
@@ -23,7 +23,6 @@ const INPUTS: [&str; 21] = [
     "web/Cargo.toml",
     "web/src",
     "web/samples",
-    "web/icon.svg",
     "web/icons",
     "web/manifest.webmanifest",
     "web/offline.js",

@@ -82,9 +82,11 @@ impl Network {
 
     /// The worker says how many requests it has made since.
     pub fn worker_made(&self, requests: u32) {
-        self.worker.set(requests);
-        self.line
-            .set_text_content(Some(&requests_line(self.page.get() + requests)));
+        // It says so with every answer, of which there may be hundreds a second; the line is only written anew if need be.
+        if self.worker.replace(requests) != requests {
+            self.line
+                .set_text_content(Some(&requests_line(self.page.get() + requests)));
+        }
     }
 }
 

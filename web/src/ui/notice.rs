@@ -7,6 +7,7 @@ use web_sys::{Event, HtmlElement};
 
 use super::dom::{by_id, listen, show};
 use super::numbers::sentence;
+use super::views;
 use crate::protocol::Failure;
 
 /// The notice, with a button to start again where that helps and one to dismiss it.
@@ -35,8 +36,15 @@ impl Notice {
             "click",
             move |_: Event| {
                 this.clear();
-                if let Ok(text) = by_id::<HtmlElement>("text") {
-                    let _ = text.focus();
+                // The button is gone: the focus goes to what can be done next in the view that is shown.
+                let view = views::shown();
+                let next = if view == "post" {
+                    "text".into()
+                } else {
+                    format!("{view}-title")
+                };
+                if let Ok(next) = by_id::<HtmlElement>(&next) {
+                    let _ = next.focus();
                 }
             },
         )?;

@@ -208,7 +208,11 @@ impl Many {
                 let run = Rc::new(Run::new(Rc::clone(&self.model), source, Batch::new(posts)));
                 *self.run.borrow_mut() = Some(Rc::clone(&run));
                 report(self.list.begin(Some(&run.batch.borrow())));
-                self.work(run).await;
+                // The last of the table was read a moment ago: the page gets its turn before it is shown.
+                pause(0).await;
+                if self.is_current(&run) {
+                    self.work(run).await;
+                }
             }
         }
     }
