@@ -342,6 +342,14 @@ fn background(width: usize) -> Background {
     }
 }
 
+/// A post without what a case lacks.
+fn without(case: Case, post: RawPost<'_>) -> RawPost<'_> {
+    RawPost {
+        image: post.image.filter(|_| case != Case::ImageMissing),
+        text: post.text.filter(|_| case != Case::TextMissing),
+    }
+}
+
 /// A taught prototype is the normalised mean of unit features, less what all posts have in common, by case and modality:
 /// here in plain loops.
 #[test]
@@ -359,15 +367,10 @@ fn a_prototype_is_the_normalised_mean() {
         for example in examples {
             classifier.teach("tool", example).unwrap();
         }
-        let features = |case: Case, of: RawPost<'_>| {
-            let shown = RawPost {
-                image: of.image.filter(|_| case != Case::ImageMissing),
-                text: of.text.filter(|_| case != Case::TextMissing),
-            };
-            (shown, classifier.features(&[shown]).unwrap().remove(0))
-        };
+        let features = |of: RawPost<'_>| classifier.features(&[of]).unwrap().remove(0);
         for case in Case::ALL {
-            let (shown, seen) = features(case, post(Some(&one), Some("a pear")));
+            let shown = without(case, post(Some(&one), Some("a pear")));
+            let seen = features(shown);
             let mut cosines = Vec::new();
             for (place, set) in SETS.iter().enumerate().filter(|(_, set)| set.case == case) {
                 let modality = set.modality as usize;
@@ -375,7 +378,7 @@ fn a_prototype_is_the_normalised_mean() {
                     let values = features[modality].as_ref().unwrap();
                     unit(&values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>())
                 };
-                let taught = examples.map(|example| of(&features(case, example).1));
+                let taught = examples.map(|example| of(&features(without(case, example))));
                 let all = common.as_ref().map(|all| all.means[place].as_slice());
                 let all = |i: usize| all.map_or(0.0, |all| f64::from(all[i]));
                 let mean = (0..width).map(|i| (taught[0][i] + taught[1][i]) / 2.0 - all(i));

@@ -201,10 +201,8 @@ mod tests {
             "{fitted:?}"
         );
         assert!(fitted.right_when_sure >= Some(0.8), "{fitted:?}");
-        assert!(
-            fitted.share_sure > 0.2 && fitted.share_sure < 0.9,
-            "{fitted:?}"
-        );
+        // No stricter than the bound of some hundreds of answers has to be.
+        assert!(fitted.right_when_sure < Some(0.86), "{fitted:?}");
         // No temperature nearby is better.
         let at = |t: f64| loss(&posts, Task::MultiClass, t) + t.ln() * t.ln();
         let t = fitted.temperature;
