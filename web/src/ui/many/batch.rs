@@ -270,6 +270,7 @@ pub(super) mod tests {
             index: 0,
             probability: 0.75,
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            sure: None,
             evidence: Evidence::Logit,
             classes: [(1, "b", 0.75), (0, "a", 0.25)].map(class).into(),
         }
