@@ -101,10 +101,10 @@ describe("one post in three cases", () => {
 
 describe("what an answer rests on", () => {
   test("patches and words have heat, the fifth with most of it is marked, and the text is whole", async () => {
-    await page.locator("#text").fill("a slice of pizza, please");
-    await page.locator("#image-file").setInputFiles({ name: "pizza.png", mimeType: "image/png", buffer: await readFile(`${DIST}/samples/pizza.png`) });
+    await page.locator("#text").fill("a bright red apple, please");
+    await page.locator("#image-file").setInputFiles({ name: "apple.png", mimeType: "image/png", buffer: await readFile(`${DIST}/samples/apple.png`) });
     await answer(page, "Image and text");
-    await page.waitForFunction(() => document.querySelector("#heat-words").textContent === "a slice of pizza, please");
+    await page.waitForFunction(() => document.querySelector("#heat-words").textContent === "a bright red apple, please");
     const found = await explained();
     assert.equal(found.heats.length, 36);
     assert.equal(found.rows, 6, "cells lie in a grid");
@@ -112,7 +112,7 @@ describe("what an answer rests on", () => {
     assert.equal(found.marked.length, 7);
     const least = Math.min(...found.marked);
     assert.ok(found.heats.filter((heat) => heat > least).length <= 7);
-    assert.deepEqual(found.words.map(([word]) => word), ["a", "slice", "of", "pizza", "please"]);
+    assert.deepEqual(found.words.map(([word]) => word), ["a", "bright", "red", "apple", "please"]);
     assert.equal(found.words.filter(([, , marked]) => marked).length, 1);
     assert.match(found.image_said, /^Most rests on the part (at|in) the .*%.*%.*%/);
     assert.match(found.text_said, /^Most rests on: \w+\. .*%.*%.*%/);
@@ -127,6 +127,17 @@ describe("what an answer rests on", () => {
       return document.querySelector("#rests").getAttribute("aria-busy") === "false" && now.join() !== heats;
     }, before.heats.join());
     assert.ok((await columns())[0].chosen.includes(await page.locator("#chosen option").nth(4).textContent()));
+  });
+
+  test("where nothing speaks for a class, nothing is marked", async () => {
+    for (let place = 1; place < 24; place++) {
+      await page.locator("#chosen").selectOption({ index: place });
+      await page.waitForSelector("#rests[aria-busy=false]");
+      const { heats, marked, image_said } = await explained();
+      const nothing = Math.max(...heats) === 0;
+      assert.equal(/^Nothing in the image speaks for this class/.test(image_said), nothing);
+      assert.equal(marked.length, nothing ? 0 : 7);
+    }
   });
 
   test("a side that is missing has no map", async () => {

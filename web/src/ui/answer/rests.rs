@@ -106,8 +106,10 @@ impl Rests {
         }
         set_variable(&self.cells, "--side", map.side as f64)?;
         self.cells.set_text_content(None);
-        let marked = map.removal.as_ref().map(|removal| &removal.marked[..]);
         let most = map.cells.iter().copied().fold(0.0_f32, f32::max);
+        // Where nothing speaks for the class there is nothing to mark.
+        let removal = map.removal.as_ref().filter(|_| most > 0.0);
+        let marked = removal.map(|removal| &removal.marked[..]);
         for (place, fall) in map.cells.iter().enumerate() {
             let cell = append(&self.cells, "span", "")?;
             set_variable(&cell, "--heat", heat(*fall, most))?;
@@ -115,20 +117,22 @@ impl Rests {
                 cell.set_class_name("is-marked");
             }
         }
-        let said = map.removal.as_ref().map(|removal| {
+        let said = removal.map(|removal| {
             let place = PLACES[third(&removal.marked, map.side, |cell| cell / map.side)]
                 [third(&removal.marked, map.side, |cell| cell % map.side)];
             let place = words::say(&format!("place-{place}"), &[]);
             words::say("rests-place", &[&place]) + " " + &tested("rests-image", removal)
         });
-        self.image_said.set_text_content(said.as_deref());
+        let said = said.unwrap_or_else(|| words::say("rests-image-nothing", &[]));
+        self.image_said.set_text_content(Some(&said));
         Ok(())
     }
 
     fn show_text(&self, map: &TextMap) -> Result<(), JsValue> {
         self.words.set_text_content(None);
-        let marked = map.removal.as_ref().map(|removal| &removal.marked[..]);
         let most = map.falls.iter().flatten().copied().fold(0.0_f32, f32::max);
+        let removal = map.removal.as_ref().filter(|_| most > 0.0);
+        let marked = removal.map(|removal| &removal.marked[..]);
         for (place, (piece, fall)) in map.pieces.iter().zip(&map.falls).enumerate() {
             let word = append(&self.words, "span", "")?;
             word.set_text_content(Some(piece));
@@ -140,7 +144,8 @@ impl Rests {
                 word.class_list().add_1("is-marked")?;
             }
         }
-        let said = match &map.removal {
+        let said = match removal {
+            None if most <= 0.0 => words::say("rests-text-nothing", &[]),
             Some(removal) => {
                 let words: Vec<&str> = removal
                     .marked
