@@ -187,7 +187,7 @@ impl Classifier {
     /// If the file is damaged, of a newer version or of another bundle, has what cannot have been taught, or the
     /// classifier cannot be taught. What was taught before then stays.
     pub fn learn(&mut self, file: &str) -> Result<()> {
-        self.learnt = if file.trim().is_empty() {
+        self.learnt = if file.is_empty() {
             self.learnt.forgotten()
         } else {
             self.learnt.of_file(file, self.teachable()?)?

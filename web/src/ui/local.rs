@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
-use shared::bundle::{MANIFEST, limits};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -13,7 +12,7 @@ use web_sys::{
 use super::archive::{self, Member, Why};
 use super::offer::Offer;
 use super::words;
-use crate::protocol::{Code, Failure};
+use crate::protocol::{Code, Failure, MANIFEST, limits};
 use crate::stream;
 
 /// A folder with more files than this is not a bundle's; looking further would only take time.

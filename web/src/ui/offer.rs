@@ -45,7 +45,7 @@ struct List {
 
 /// The part of a manifest that an offer is made of; the worker reads and checks all of it.
 #[derive(Deserialize)]
-struct Manifest {
+struct Described {
     format: String,
     about: About,
     dtype: Dtype,
@@ -69,7 +69,7 @@ pub struct File {
 impl Offer {
     /// What a manifest offers, and the files that it lists; nothing if it is none.
     pub fn of_manifest(json: &str) -> Option<(Self, Vec<File>)> {
-        let manifest: Manifest = from_js(JSON::parse(json).ok()?).ok()?;
+        let manifest: Described = from_js(JSON::parse(json).ok()?).ok()?;
         if manifest.format != FORMAT {
             return None;
         }

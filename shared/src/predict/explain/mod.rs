@@ -1,7 +1,7 @@
 //! Owns what a class's score rests on: parts of a post are taken away, one after the other, and the fall is noted.
 //!
-//! This is occlusion: a part of the picture is painted over with the picture's mean colour, a word is left out of the
-//! text. It holds for every prompt and head, because it asks the model itself. The score is the class's log odds, the
+//! This is occlusion: a part of the picture is painted over with the colour around it, a word is left out of the text.
+//! It holds for every prompt and head, because it asks the model itself. The score is the class's log odds, the
 //! logarithm of p / (1 - p), which still moves where probabilities are all but 0 or 1. The case stays what it was: a
 //! picture that is painted over is no missing picture. Whether the maps are right is tested on the post itself: the
 //! parts that they mark are taken away together, and as many others drawn at random ([`Removal`]).
@@ -74,7 +74,7 @@ impl Explainer {
         };
         this.whole = this.score(classifier, &this.features)?;
         if let (Some(bytes), Some(_)) = (raw.image, &this.post.pixels) {
-            this.image = Some(Picture::new(classifier, bytes, &this.post)?);
+            this.image = Some(Picture::new(classifier, bytes)?);
         }
         if let (Some(text), Some(_)) = (raw.text, &this.post.text) {
             this.text = Some(Words::new(classifier, text));
@@ -159,9 +159,7 @@ impl Explainer {
         cells: &[usize],
     ) -> Result<Score> {
         let mut pixels = self.post.pixels.clone().unwrap_or_default();
-        cells
-            .iter()
-            .for_each(|&cell| picture.paint(&mut pixels, cell));
+        picture.paint(&mut pixels, cells);
         let found = classifier
             .network()
             .embed(self.post.case, Some(&pixels), None)?;

@@ -1,11 +1,13 @@
 //! Owns the picture's part of an explanation: which parts are painted over, and what fell with them.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::Score;
 use super::removal::{Removal, Trial};
 use crate::error::Result;
-use crate::predict::{Classifier, PreparedPost};
+use crate::predict::Classifier;
 
 /// At most so many cells a side: more would only take longer.
 const CELLS: usize = 8;
@@ -32,7 +34,6 @@ pub(super) struct Picture {
     cell: usize,
     side: usize,
     seen: [f32; 4],
-    mean: [f32; 3],
     /// Windows seen so far.
     pub(super) step: usize,
     falls: Vec<f32>,
@@ -41,24 +42,17 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    pub(super) fn new(classifier: &Classifier, bytes: &[u8], post: &PreparedPost) -> Result<Self> {
+    pub(super) fn new(classifier: &Classifier, bytes: &[u8]) -> Result<Self> {
         let vision = &classifier.network().config().clip.vision_config;
         let (size, patch) = (vision.image_size, vision.patch_size);
         let patches = (size / patch).max(1);
         let cell = patches.div_ceil(CELLS);
         let side = patches.div_ceil(cell);
-        let pixels = post.pixels.as_deref().unwrap_or_default();
-        let plane = size * size;
-        let mean = [0, 1, 2].map(|channel| {
-            let values = pixels.iter().skip(channel * plane).take(plane);
-            values.sum::<f32>() / plane as f32
-        });
         Ok(Self {
             size,
             cell: cell * patch,
             side,
             seen: classifier.images().seen(bytes)?,
-            mean,
             step: 0,
             falls: vec![0.0; side * side],
             counts: vec![0; side * side],
@@ -85,18 +79,49 @@ impl Picture {
         cells.collect()
     }
 
-    pub(super) fn paint(&self, pixels: &mut [f32], cell: usize) {
-        let (row, column) = (cell / self.side * self.cell, cell % self.side * self.cell);
-        let rows = row..(row + self.cell).min(self.size);
-        let columns = column..(column + self.cell).min(self.size);
-        for (channel, mean) in self.mean.iter().enumerate() {
-            for row in rows.clone() {
-                let start = (channel * self.size + row) * self.size;
-                if let Some(line) = pixels.get_mut(start + columns.start..start + columns.end) {
-                    line.fill(*mean);
+    /// Paints cells over, each with the mean colour of what is left around it, up to a cell away; of the whole picture
+    /// where nothing is. A colour from elsewhere would be a new thing in the picture.
+    pub(super) fn paint(&self, pixels: &mut [f32], cells: &[usize]) {
+        let whole = pixels.to_vec();
+        for &cell in cells {
+            let (row, column) = (cell / self.side, cell % self.side);
+            let near = |at: usize| at.saturating_sub(1)..(at + 2).min(self.side);
+            let around: Vec<usize> = near(row)
+                .flat_map(|row| near(column).map(move |column| row * self.side + column))
+                .filter(|other| !cells.contains(other))
+                .collect();
+            let every: Vec<usize> = (0..self.side * self.side).collect();
+            let from = if around.is_empty() { &every } else { &around };
+            for channel in 0..3 {
+                let mean = self.mean(&whole, channel, from);
+                for line in self.lines(channel, cell) {
+                    if let Some(line) = pixels.get_mut(line) {
+                        line.fill(mean);
+                    }
                 }
             }
         }
+    }
+
+    /// The mean of a channel of some cells.
+    fn mean(&self, pixels: &[f32], channel: usize, cells: &[usize]) -> f32 {
+        let lines = cells.iter().flat_map(|&cell| self.lines(channel, cell));
+        let (mut sum, mut count) = (0.0, 0);
+        for line in lines.filter_map(|line| pixels.get(line)) {
+            sum += line.iter().sum::<f32>();
+            count += line.len();
+        }
+        sum / count.max(1) as f32
+    }
+
+    /// Where the lines of a cell are among the pixels [3, S, S].
+    fn lines(&self, channel: usize, cell: usize) -> impl Iterator<Item = Range<usize>> {
+        let (row, column) = (cell / self.side * self.cell, cell % self.side * self.cell);
+        let (size, last) = (self.size, (column + self.cell).min(self.size));
+        (row..(row + self.cell).min(size)).map(move |row| {
+            let start = (channel * size + row) * size;
+            start + column..start + last
+        })
     }
 
     pub(super) fn cells(&self) -> Vec<f32> {
