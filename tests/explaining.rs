@@ -88,9 +88,9 @@ fn a_word_falls_by_what_the_post_without_it_says() {
     }
 }
 
-/// A picture whose only content lies in one corner: nothing else can matter as much.
+/// A picture whose only content lies in one corner: what is far from it cannot matter.
 #[test]
-fn what_is_marked_lies_where_the_content_is() {
+fn nothing_rests_on_what_is_empty() {
     let classifier = classifier();
     let drawing = image::load_from_memory(&sample("apple")).unwrap();
     let small = drawing.thumbnail(24, 24).to_rgba8();
@@ -109,15 +109,14 @@ fn what_is_marked_lies_where_the_content_is() {
     let map = explain(&classifier, &post, class).image.unwrap();
     assert_eq!((map.side, map.cells.len()), (6, 36));
     assert_eq!(map.seen, [0.0, 0.0, 1.0, 1.0]);
-    let within: f32 = (0..36)
-        .filter(|cell| cell / 6 >= 3 && cell % 6 >= 3)
-        .map(|cell| map.cells[cell].abs())
-        .sum();
-    let all: f32 = map.cells.iter().map(|fall| fall.abs()).sum();
-    assert!(
-        within > 0.5 * all,
-        "a quarter of the picture has {within} of {all}"
-    );
+    // What is painted over takes the colour around it: where that is white already, nothing changes.
+    for (place, fall) in map.cells.iter().enumerate() {
+        if place / 6 == 0 || place % 6 == 0 {
+            assert!(fall.abs() < 1e-3, "cell {place}: {fall}");
+        }
+    }
+    let most = map.cells.iter().copied().fold(f32::MIN, f32::max);
+    assert!(most > 0.1, "{most}");
     assert_eq!(map.removal.unwrap().marked.len(), 7);
 }
 

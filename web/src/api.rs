@@ -187,12 +187,18 @@ impl Classifier {
         self.change(|classifier| classifier.forget(class))
     }
 
-    /// As [`shared::predict::Classifier::learn`]; an empty file forgets everything.
+    /// As [`shared::predict::Classifier::learn`]; without a file, everything is forgotten.
     ///
     /// # Errors
     /// If the file is none of this bundle's lessons.
-    pub fn learn(&mut self, file: &str) -> Result<Lessons, Failure> {
-        self.change(|classifier| classifier.learn(file))
+    pub fn learn(&mut self, file: Option<&str>) -> Result<Lessons, Failure> {
+        self.change(|classifier| match file {
+            Some(file) => classifier.learn(file),
+            None => {
+                classifier.forget_all();
+                Ok(())
+            }
+        })
     }
 
     fn change(

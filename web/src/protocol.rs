@@ -84,12 +84,13 @@ pub enum Request {
         /// The class.
         class: String,
     },
-    /// Replace all that was taught by what a file says; an empty one forgets everything.
+    /// Replace all that was taught by what a file says; without one, forget everything.
     Learn {
         /// Returned with the answer.
         id: u32,
         /// The file's text.
-        file: String,
+        #[serde(default)]
+        file: Option<String>,
     },
     /// Drop the model and end the worker.
     Dispose,

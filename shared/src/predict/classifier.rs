@@ -181,18 +181,19 @@ impl Classifier {
         self.learnt.forget(class, teachable(self.network.as_ref())?)
     }
 
-    /// Replaces all that was taught by what a file says ([`Lessons::file`]); an empty one says nothing.
+    /// Replaces all that was taught by what a file says ([`Lessons::file`]).
     ///
     /// # Errors
     /// If the file is damaged, of a newer version or of another bundle, has what cannot have been taught, or the
     /// classifier cannot be taught. What was taught before then stays.
     pub fn learn(&mut self, file: &str) -> Result<()> {
-        self.learnt = if file.is_empty() {
-            self.learnt.forgotten()
-        } else {
-            self.learnt.of_file(file, self.teachable()?)?
-        };
+        self.learnt = self.learnt.of_file(file, self.teachable()?)?;
         Ok(())
+    }
+
+    /// Forgets all that was taught, names too.
+    pub fn forget_all(&mut self) {
+        self.learnt = self.learnt.forgotten();
     }
 
     /// All that was taught.

@@ -92,7 +92,7 @@ impl Worker {
                 self.change(id, |classifier| classifier.forget(&class))
             }
             Ok((Request::Learn { id, file }, _)) => {
-                self.change(id, |classifier| classifier.learn(&file))
+                self.change(id, |classifier| classifier.learn(file.as_deref()))
             }
             Ok((Request::Cancel { id }, _)) => {
                 if self.explained.get() == id {

@@ -73,7 +73,7 @@ impl Teach {
             State::Ready(summary) => {
                 let (teach, checksum) = (Rc::clone(&hears), summary.checksum.clone());
                 spawn_local(async move {
-                    let file = kept::read(&checksum).await.unwrap_or_default();
+                    let file = kept::read(&checksum).await;
                     teach.learn(file, None).await;
                 });
             }
@@ -91,7 +91,7 @@ impl Teach {
         let teach = Rc::clone(self);
         spawn_local(async move {
             teach
-                .learn(String::new(), Some(words::say("taught-nothing", &[])))
+                .learn(None, Some(words::say("taught-nothing", &[])))
                 .await;
         });
     }
@@ -115,17 +115,15 @@ impl Teach {
             if let Some(file) = last {
                 let teach = Rc::clone(&teach);
                 spawn_local(async move {
-                    teach.learn(file, Some(words::say("undone", &[]))).await;
+                    let said = words::say("undone", &[]);
+                    teach.learn(Some(file), Some(said)).await;
                 });
             }
         })?;
         let teach = Rc::clone(self);
         listen(&self.clear, "click", move |_: DomEvent| {
             teach.change(
-                |id| Request::Learn {
-                    id,
-                    file: String::new(),
-                },
+                |id| Request::Learn { id, file: None },
                 words::say("taught-nothing", &[]),
             );
         })?;
@@ -178,6 +176,7 @@ impl Teach {
         match text.filter(|text| !text.trim().is_empty()) {
             Some(file) => {
                 let said = words::say("opened", &[&name]);
+                let file = Some(file);
                 self.ask(|id| Request::Learn { id, file }, None, Some(said), true)
                     .await;
             }
@@ -198,8 +197,8 @@ impl Teach {
         spawn_local(async move { teach.ask(request, None, Some(said), true).await });
     }
 
-    /// Puts what a file says in place of what was taught; not to be undone.
-    async fn learn(self: &Rc<Self>, file: String, said: Option<String>) {
+    /// Puts what a file says in place of what was taught, nothing if there is none; not to be undone.
+    async fn learn(self: &Rc<Self>, file: Option<String>, said: Option<String>) {
         self.ask(|id| Request::Learn { id, file }, None, said, false)
             .await;
     }
