@@ -79,21 +79,13 @@ impl Picture {
         cells.collect()
     }
 
-    /// Paints cells over, each with the mean colour of what is left around it, up to a cell away; of the whole picture
-    /// where nothing is. A colour from elsewhere would be a new thing in the picture.
+    /// Paints cells over, each with the mean colour of what is left nearest around it. A colour from elsewhere would be a new thing in the picture.
     pub(super) fn paint(&self, pixels: &mut [f32], cells: &[usize]) {
         let whole = pixels.to_vec();
         for &cell in cells {
-            let (row, column) = (cell / self.side, cell % self.side);
-            let near = |at: usize| at.saturating_sub(1)..(at + 2).min(self.side);
-            let around: Vec<usize> = near(row)
-                .flat_map(|row| near(column).map(move |column| row * self.side + column))
-                .filter(|other| !cells.contains(other))
-                .collect();
-            let every: Vec<usize> = (0..self.side * self.side).collect();
-            let from = if around.is_empty() { &every } else { &around };
+            let around = self.around(cell, cells);
             for channel in 0..3 {
-                let mean = self.mean(&whole, channel, from);
+                let mean = self.mean(&whole, channel, &around);
                 for line in self.lines(channel, cell) {
                     if let Some(line) = pixels.get_mut(line) {
                         line.fill(mean);
@@ -103,15 +95,32 @@ impl Picture {
         }
     }
 
+    /// The cells around one that are not painted over: those next to it, or where all of them are, those farther away.
+    fn around(&self, cell: usize, painted: &[usize]) -> Vec<usize> {
+        let (row, column) = (cell / self.side, cell % self.side);
+        let near =
+            |at: usize, reach: usize| at.saturating_sub(reach)..(at + reach + 1).min(self.side);
+        let left = (1..self.side.max(2)).map(|reach| -> Vec<usize> {
+            let rows = near(row, reach);
+            let cells =
+                rows.flat_map(|row| near(column, reach).map(move |at| row * self.side + at));
+            cells.filter(|cell| !painted.contains(cell)).collect()
+        });
+        left.into_iter()
+            .find(|cells| !cells.is_empty())
+            .unwrap_or_default()
+    }
+
     /// The mean of a channel of some cells.
     fn mean(&self, pixels: &[f32], channel: usize, cells: &[usize]) -> f32 {
         let lines = cells.iter().flat_map(|&cell| self.lines(channel, cell));
         let (mut sum, mut count) = (0.0, 0);
         for line in lines.filter_map(|line| pixels.get(line)) {
-            sum += line.iter().sum::<f32>();
+            sum += line.iter().map(|&x| f64::from(x)).sum::<f64>();
             count += line.len();
         }
-        sum / count.max(1) as f32
+        // In double precision, so that one colour stays what it is.
+        (sum / count.max(1) as f64) as f32
     }
 
     /// Where the lines of a cell are among the pixels [3, S, S].
