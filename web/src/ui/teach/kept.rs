@@ -12,7 +12,8 @@ const CACHE: &str = "lacuna-lessons";
 
 /// The file kept for the bundle with this checksum, if there is one.
 pub(super) async fn read(checksum: &str) -> Option<String> {
-    let found = promised(open().await.ok()?.match_with_str(&address(checksum))).await;
+    let cache = existing().await.ok()??;
+    let found = promised(cache.match_with_str(&address(checksum))).await;
     let response: Response = found.ok()?.dyn_into().ok()?;
     promised(response.text().ok()?).await.ok()?.as_string()
 }
@@ -22,18 +23,24 @@ pub(super) async fn read(checksum: &str) -> Option<String> {
 /// # Errors
 /// If the browser keeps nothing, or has no room.
 pub(super) async fn write(checksum: &str, file: Option<&str>) -> Result<(), JsValue> {
-    let cache = open().await?;
     let address = address(checksum);
-    match file {
-        Some(file) => {
-            let response = Response::new_with_opt_str(Some(file))?;
-            promised(cache.put_with_str(&address, &response)).await?;
-        }
-        None => {
-            promised(cache.delete_with_str(&address)).await?;
-        }
+    if let Some(file) = file {
+        let response = Response::new_with_opt_str(Some(file))?;
+        promised(open().await?.put_with_str(&address, &response)).await?;
+    } else if let Some(cache) = existing().await? {
+        promised(cache.delete_with_str(&address)).await?;
     }
     Ok(())
+}
+
+/// The cache, if there is one: to ask for it must not make it.
+async fn existing() -> Result<Option<Cache>, JsValue> {
+    let all = caches().ok_or("this browser keeps nothing here")?;
+    if promised(all.has(CACHE)).await?.is_truthy() {
+        open().await.map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 async fn open() -> Result<Cache, JsValue> {
