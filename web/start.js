@@ -30,7 +30,15 @@ async function serviceWorker() {
   return true;
 }
 
+/** The first words are shown before the program is fetched, which would otherwise come in their way; a hidden page shows none. */
+const shown = () =>
+  new Promise((go) => {
+    requestAnimationFrame(() => setTimeout(go));
+    setTimeout(go, 200);
+  });
+
 async function start() {
+  await shown();
   // Without it the page works as well, on one thread.
   if (await serviceWorker().catch((error) => console.info("No threads:", error))) return;
   const { default: init } = await import(address(script));
