@@ -79,7 +79,8 @@ impl Picture {
         cells.collect()
     }
 
-    /// Paints cells over, each with the mean colour of what is left nearest around it. A colour from elsewhere would be a new thing in the picture.
+    /// Paints cells over, each with the mean colour of what is left nearest around it. A colour from elsewhere would be a
+    /// new thing in the picture.
     pub(super) fn paint(&self, pixels: &mut [f32], cells: &[usize]) {
         let whole = pixels.to_vec();
         for &cell in cells {
