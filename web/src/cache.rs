@@ -3,11 +3,12 @@
 //! A file is kept once it was checked, and checked again whenever it is taken. A manifest is kept after all of its files,
 //! so that whoever finds one has the whole bundle. Where nothing can be kept, loading goes on without.
 
-use js_sys::{Promise, Reflect, Uint8Array};
+use js_sys::{Reflect, Uint8Array};
 use shared::bundle::{Manifest, limits};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{Cache, CacheStorage, Response};
+
+use crate::promise::settled;
 
 /// The cache's name. Everything that Lacuna keeps has a name that begins with `lacuna-`.
 const NAME: &str = "lacuna-files";
@@ -38,7 +39,7 @@ impl Kept {
             );
         }
         let storage: CacheStorage = storage.unchecked_into();
-        match settled(storage.open(NAME).unchecked_into()).await {
+        match settled(storage.open(NAME)).await {
             Ok(cache) => Self {
                 cache: Some(cache.unchecked_into()),
                 refused: None,
@@ -119,7 +120,7 @@ impl Kept {
         let put = match sized(bytes) {
             Ok(response) => {
                 let put = shelf.cache.put_with_str(&shelf.address, &response);
-                settled(put.unchecked_into()).await
+                settled(put).await
             }
             Err(error) => Err(error),
         };
@@ -140,20 +141,20 @@ pub(crate) struct Shelf {
 impl Shelf {
     /// What lies there; nothing also where the browser cannot say.
     pub(crate) async fn find(&self) -> Option<Response> {
-        let found = self.cache.match_with_str(&self.address).unchecked_into();
+        let found = self.cache.match_with_str(&self.address);
         settled(found).await.ok()?.dyn_into().ok()
     }
 
     /// Drops what lies there.
     pub(crate) async fn drop(&self) {
-        let dropped = self.cache.delete_with_str(&self.address).unchecked_into();
+        let dropped = self.cache.delete_with_str(&self.address);
         // What cannot be dropped now is found damaged again the next time.
         let _ = settled(dropped).await;
     }
 
     /// The addresses of everything in the cache.
     async fn addresses(&self) -> Vec<String> {
-        let keys = settled(self.cache.keys().unchecked_into()).await;
+        let keys = settled(self.cache.keys()).await;
         let keys: js_sys::Array = keys.unwrap_or_default().dyn_into().unwrap_or_default();
         let address = |key: JsValue| Reflect::get(&key, &"url".into()).ok()?.as_string();
         keys.iter().filter_map(address).collect()
@@ -165,7 +166,7 @@ async fn files(manifest: Option<Response>) -> Vec<String> {
     let Some(Ok(bytes)) = manifest.map(|response| response.array_buffer()) else {
         return Vec::new();
     };
-    let Ok(bytes) = settled(bytes.unchecked_into()).await else {
+    let Ok(bytes) = settled(bytes).await else {
         return Vec::new();
     };
     let bytes = Uint8Array::new(&bytes);
@@ -183,10 +184,6 @@ fn sized(bytes: &Uint8Array) -> Result<Response, JsValue> {
     let size = bytes.length().to_string();
     response.headers().set("content-length", &size)?;
     Ok(response)
-}
-
-async fn settled(promise: Promise) -> Result<JsValue, JsValue> {
-    JsFuture::from(promise).await
 }
 
 /// The browser's own words for a refusal.

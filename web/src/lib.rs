@@ -14,6 +14,7 @@ mod incoming;
 pub mod loader;
 #[cfg(feature = "inference")]
 pub mod pool;
+pub mod promise;
 pub mod protocol;
 #[cfg(feature = "inference")]
 pub mod source;

@@ -1,10 +1,10 @@
 //! Owns the reading of streams into room that was made before, and of the visitor's files as if a server had sent them.
 
-use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Function, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, ReadableStreamDefaultReader, Response};
 
+use crate::promise::settled;
 use crate::protocol::DEFLATED;
 
 /// Receives a body into `buffer`, and returns the part of it that was filled; what is longer than the buffer is cut off.
@@ -26,7 +26,7 @@ pub(crate) async fn receive(
             length += taken;
             progress(length);
             if length == buffer.length() {
-                let _ = JsFuture::from(reader.cancel().unchecked_into::<Promise>()).await;
+                let _ = settled(reader.cancel()).await;
                 break;
             }
         }
@@ -36,7 +36,7 @@ pub(crate) async fn receive(
 
 /// The stream's next bytes; nothing at its end.
 async fn next(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8Array>, JsValue> {
-    let step = JsFuture::from(reader.read().unchecked_into::<Promise>()).await?;
+    let step = settled(reader.read()).await?;
     let done = Reflect::get(&step, &"done".into())?.is_truthy();
     if done {
         Ok(None)

@@ -3,12 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::spawn_local;
 use web::api::Classifier;
 use web::loader::Order;
+use web::promise::pause;
 use web::protocol::{Code, Event, Failure, Lessons, Modality, Request, files_of, to_js};
 use web::source::Source;
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, PerformanceEntry, console};
@@ -175,7 +176,8 @@ impl Worker {
                 Err(failure) => return self.fail(Some(id), failure),
             }
             if self.now() - rest > PATIENCE_MILLISECONDS {
-                self.others().await;
+                // Messages that have come meanwhile are let in.
+                pause(0).await;
                 rest = self.now();
             }
         }
@@ -184,16 +186,6 @@ impl Worker {
             explanation: explainer.finish(),
             requests: self.requests(),
         });
-    }
-
-    /// Lets messages in that have come meanwhile.
-    async fn others(&self) {
-        let turn = Promise::new(&mut |resolve, _| {
-            let _ = self
-                .scope
-                .set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, 0);
-        });
-        let _ = JsFuture::from(turn).await;
     }
 
     /// Changes what was taught, and says what it is then.

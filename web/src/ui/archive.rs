@@ -3,12 +3,12 @@
 
 use std::io;
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::Uint8Array;
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipLocator};
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen::JsValue;
 use web_sys::Blob;
 
+use crate::promise::settled;
 use crate::protocol::DEFLATED;
 
 /// How much of an archive's end is read. The directory of the largest bundle is smaller.
@@ -99,8 +99,7 @@ async fn bytes(archive: &Blob, start: u64, end: u64) -> Result<Vec<u8>, Why> {
     let slice = archive
         .slice_with_f64_and_f64(start as f64, end as f64)
         .map_err(unreadable)?;
-    let promise: Promise = slice.array_buffer().unchecked_into();
-    let buffer = JsFuture::from(promise).await.map_err(unreadable)?;
+    let buffer = settled(slice.array_buffer()).await.map_err(unreadable)?;
     Ok(Uint8Array::new(&buffer).to_vec())
 }
 

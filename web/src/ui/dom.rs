@@ -1,14 +1,15 @@
 //! Owns the few helpers that make web-sys pleasant: finding, making and listening. Text is only ever set as text.
 
-use js_sys::{Array, Promise};
+use js_sys::Array;
 use wasm_bindgen::convert::FromWasmAbi;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     Blob, BlobPropertyBag, Document, Element, EventTarget, HtmlAnchorElement, HtmlElement, Url,
     Window, console,
 };
+
+use crate::promise::pause;
 
 /// The window; the page's program runs nowhere else.
 ///
@@ -121,18 +122,4 @@ pub fn set_variable(element: &HtmlElement, name: &str, value: f64) -> Result<(),
 pub fn now() -> f64 {
     let clock = window().ok().and_then(|window| window.performance());
     clock.map_or(0.0, |clock| clock.now())
-}
-
-/// Waits, and lets the browser do what it has to do; 0 milliseconds is as short as it can be.
-pub async fn pause(milliseconds: i32) {
-    let promise = Promise::new(&mut |resolve, _| {
-        let timer = window().and_then(|window| {
-            window.set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, milliseconds)
-        });
-        if timer.is_err() {
-            let _ = resolve.call0(&JsValue::NULL);
-        }
-    });
-    // A timer does not fail.
-    let _ = JsFuture::from(promise).await;
 }

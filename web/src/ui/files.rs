@@ -7,7 +7,7 @@ use web_sys::{
     DataTransfer, File, FileList, FileSystemDirectoryEntry, FileSystemEntry, FileSystemFileEntry,
 };
 
-use super::dom::pause;
+use crate::promise::pause;
 
 /// Endings of pictures that are looked for in a folder; whether one can be read shows when it is.
 const PICTURES: [&str; 5] = ["png", "jpg", "jpeg", "webp", "gif"];

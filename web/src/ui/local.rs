@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     Blob, DataTransfer, File, FileSystemDirectoryEntry, FileSystemEntry, FileSystemFileEntry,
 };
@@ -12,6 +11,7 @@ use web_sys::{
 use super::archive::{self, Member, Why};
 use super::offer::Offer;
 use super::words;
+use crate::promise::settled;
 use crate::protocol::{Code, Failure, MANIFEST, limits};
 use crate::stream;
 
@@ -266,7 +266,7 @@ async fn called(
             let _ = failed.call1(&JsValue::NULL, &error);
         }
     });
-    JsFuture::from(promise).await
+    settled(promise).await
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Owns what the page knows of a bundle before it is loaded: from the list beside the page, or from a manifest.
 
-use js_sys::{JSON, Promise};
+use js_sys::JSON;
 use serde::Deserialize;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{Response, Url};
 
 use super::dom::{document, window};
 use super::{storage, words};
+use crate::promise::settled;
 use crate::protocol::{About, Dtype, from_js};
 
 /// The list of the bundles beside the page, made when the page is built.
@@ -139,14 +139,11 @@ pub async fn offers() -> Vec<Offer> {
 }
 
 async fn list() -> Result<List, JsValue> {
-    let response: Response = JsFuture::from(window()?.fetch_with_str(LIST))
-        .await?
-        .dyn_into()?;
+    let response: Response = settled(window()?.fetch_with_str(LIST)).await?.dyn_into()?;
     if !response.ok() {
         return Err(JsValue::UNDEFINED);
     }
-    let json: Promise = response.json()?.unchecked_into();
-    from_js(JsFuture::from(json).await?)
+    from_js(settled(response.json()?).await?)
 }
 
 /// Whether the visitor has asked the browser to save data.

@@ -3,11 +3,11 @@
 use js_sys::{Array, Function, Object, Promise, Reflect};
 use serde::Deserialize;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{MessageChannel, MessageEvent, ServiceWorkerContainer, ServiceWorkerRegistration};
 
 use super::dom::window;
 use super::words;
+use crate::promise::within;
 use crate::protocol::{Artefact, from_js};
 
 /// A service worker that does not run by then will not in this visit.
@@ -82,24 +82,6 @@ fn send(
     let worker = registration.active().ok_or("it is not active")?;
     worker.post_message_with_transferable(&message, &Array::of1(&channel.port2()))?;
     Ok(answer)
-}
-
-/// What a promise brings, unless it fails or takes longer.
-async fn within(milliseconds: i32, promise: Promise) -> Option<JsValue> {
-    let late = Promise::new(&mut |done, _| {
-        let done: &Function = done.unchecked_ref();
-        let timer = window().and_then(|window| {
-            window.set_timeout_with_callback_and_timeout_and_arguments_0(done, milliseconds)
-        });
-        if timer.is_err() {
-            let _ = done.call0(&JsValue::NULL);
-        }
-    });
-    let first = Promise::race(&Array::of2(&promise, &late).into());
-    let first = JsFuture::from(first.unchecked_into::<Promise>())
-        .await
-        .ok()?;
-    (!first.is_undefined()).then_some(first)
 }
 
 /// Only secure contexts have service workers, and only where they are not forbidden.

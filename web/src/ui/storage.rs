@@ -3,15 +3,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{Array, Promise, Reflect};
+use js_sys::{Array, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{Cache, CacheStorage, Event, HtmlElement, Response, StorageManager};
 
 use super::dom::{by_id, listen, show, window};
 use super::numbers::bytes;
 use super::offline::{self, KeptPage};
 use super::words;
+use crate::promise::settled;
 use crate::protocol::{Artefact, Summary};
 
 /// Every cache of Lacuna's has a name that begins so.
@@ -95,7 +96,7 @@ impl Storage {
         let mut failed = false;
         if let Some(caches) = caches() {
             for name in names(&caches).await {
-                failed |= settled(caches.delete(&name)).await.is_none();
+                failed |= settled(caches.delete(&name)).await.is_err();
             }
         }
         *self.state.borrow_mut() = State::default();
@@ -109,7 +110,7 @@ impl Storage {
         let granted = match manager().and_then(|manager| manager.persist().ok()) {
             Some(promise) => settled(promise)
                 .await
-                .is_some_and(|granted| granted.is_truthy()),
+                .is_ok_and(|granted| granted.is_truthy()),
             None => false,
         };
         let said = if granted {
@@ -192,7 +193,8 @@ async fn bytes_of_files() -> u64 {
 
 async fn response(cache: &Cache, address: &str) -> Option<Response> {
     settled(cache.match_with_str(address))
-        .await?
+        .await
+        .ok()?
         .dyn_into()
         .ok()
 }
@@ -200,10 +202,10 @@ async fn response(cache: &Cache, address: &str) -> Option<Response> {
 /// The worker's cache, if there is one; asking for it must not make it.
 async fn files() -> Option<Cache> {
     let caches = caches()?;
-    if !settled(caches.has(FILES)).await?.is_truthy() {
+    if !settled(caches.has(FILES)).await.ok()?.is_truthy() {
         return None;
     }
-    Some(settled(caches.open(FILES)).await?.unchecked_into())
+    Some(settled(caches.open(FILES)).await.ok()?.unchecked_into())
 }
 
 async fn names(caches: &CacheStorage) -> Vec<String> {
@@ -218,7 +220,7 @@ async fn names(caches: &CacheStorage) -> Vec<String> {
 
 /// How many bytes the browser has of this site.
 async fn used() -> Option<u64> {
-    let estimate = settled(manager()?.estimate().ok()?).await?;
+    let estimate = settled(manager()?.estimate().ok()?).await.ok()?;
     let usage = Reflect::get(&estimate, &"usage".into()).ok()?.as_f64()?;
     (usage > 0.0).then_some(usage as u64)
 }
@@ -233,11 +235,4 @@ fn manager() -> Option<StorageManager> {
     let navigator = window().ok()?.navigator();
     let manager = Reflect::get(&navigator, &"storage".into()).ok()?;
     manager.is_object().then(|| manager.unchecked_into())
-}
-
-/// What a promise brings; nothing if the browser refuses.
-async fn settled(promise: impl JsCast) -> Option<JsValue> {
-    JsFuture::from(promise.unchecked_into::<Promise>())
-        .await
-        .ok()
 }

@@ -6,13 +6,14 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{
     Blob, CanvasRenderingContext2d, Event, HtmlCanvasElement, HtmlDialogElement, HtmlElement,
     HtmlVideoElement, MediaDevices, MediaStream, MediaStreamConstraints, MediaStreamTrack,
 };
 
 use super::post::Picture;
+use crate::promise::settled;
 use crate::protocol::{Code, Failure};
 use crate::ui::dom::{by_id, document, listen, report, show, window};
 use crate::ui::words;
@@ -77,13 +78,11 @@ impl Camera {
         let constraints = MediaStreamConstraints::new();
         constraints.set_video(&JsValue::TRUE);
         let stream = devices.get_user_media_with_constraints(&constraints)?;
-        let stream: MediaStream = JsFuture::from(stream.unchecked_into::<Promise>())
-            .await?
-            .dyn_into()?;
+        let stream: MediaStream = settled(stream).await?.dyn_into()?;
         self.view.set_src_object(Some(&stream));
         *self.stream.borrow_mut() = Some(stream);
         self.dialog.show_modal()?;
-        let _ = JsFuture::from(self.view.play()?.unchecked_into::<Promise>()).await;
+        let _ = settled(self.view.play()?).await;
         Ok(())
     }
 
@@ -101,7 +100,7 @@ impl Camera {
             });
             report(canvas.to_blob_with_type(told.unchecked_ref(), "image/jpeg"));
         });
-        let blob: Blob = JsFuture::from(drawn).await?.dyn_into()?;
+        let blob: Blob = settled(drawn).await?.dyn_into()?;
         Picture::of(words::say("photo", &[]), &blob).await
     }
 

@@ -1,11 +1,11 @@
 //! Owns the post that is being made: a picture, a text, or one of them.
 
-use js_sys::{Promise, Uint8Array};
+use js_sys::Uint8Array;
 use shared::case::Case;
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen::JsValue;
 use web_sys::{Blob, File, Url};
 
+use crate::promise::settled;
 use crate::protocol::{Code, Failure};
 use crate::ui::numbers::bytes;
 use crate::ui::words;
@@ -82,8 +82,7 @@ pub async fn picture_bytes(file: &File) -> Result<Uint8Array, Failure> {
 /// # Errors
 /// If the browser cannot read it.
 pub async fn blob_bytes(blob: &Blob) -> Result<Uint8Array, JsValue> {
-    let promise: Promise = blob.array_buffer().unchecked_into();
-    Ok(Uint8Array::new(&JsFuture::from(promise).await?))
+    Ok(Uint8Array::new(&settled(blob.array_buffer()).await?))
 }
 
 fn unreadable(file: &File) -> Failure {

@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
-use js_sys::Promise;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, Event, HtmlElement, HtmlImageElement, Response, Url};
 
 use super::post::Picture;
+use crate::promise::settled;
 use crate::ui::dom::{append, by_id, listen, window};
 use crate::ui::words;
 
@@ -110,15 +109,13 @@ pub async fn show(chosen: impl Fn(Option<Picture>, &'static str) + 'static) -> R
 
 /// The drawing's file.
 async fn fetch(drawing: &str) -> Result<Blob, JsValue> {
-    let response =
-        JsFuture::from(window()?.fetch_with_str(&format!("samples/{drawing}.png"))).await?;
-    let response: Response = response.dyn_into()?;
+    let response = window()?.fetch_with_str(&format!("samples/{drawing}.png"));
+    let response: Response = settled(response).await?.dyn_into()?;
     if !response.ok() {
         return Err(JsValue::from_str(&format!(
             "samples/{drawing}.png: the server answers {}",
             response.status()
         )));
     }
-    let promise: Promise = response.blob()?.unchecked_into();
-    JsFuture::from(promise).await?.dyn_into()
+    settled(response.blob()?).await?.dyn_into()
 }

@@ -8,7 +8,8 @@ use wasm_bindgen::JsValue;
 
 use super::batch::{Batch, Outcome, Post};
 use super::record::BETWEEN;
-use crate::ui::dom::{self, pause};
+use crate::promise::pause;
+use crate::ui::dom;
 
 /// The file's name.
 const NAME: &str = "lacuna.csv";

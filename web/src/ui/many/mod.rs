@@ -19,8 +19,9 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Event, HtmlElement, HtmlInputElement};
 
+use crate::promise::pause;
 use crate::protocol::{Code, Failure};
-use crate::ui::dom::{by_id, document, listen, pause, report, show};
+use crate::ui::dom::{by_id, document, listen, report, show};
 use crate::ui::files::{Dropped, Given, picked};
 use crate::ui::model::Model;
 use crate::ui::notice::Notice;

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::JsFuture;
 
 use super::batch::Batch;
 use super::source::Source;
+use crate::promise::settled;
 use crate::protocol::{Code, Event, Failure, Request, Summary};
 use crate::ui::bench::post::picture_bytes;
 use crate::ui::client::{Asked, is_cancelled};
@@ -82,7 +82,7 @@ impl Run {
             *self.waiting.borrow_mut() = Some(resolve);
         });
         // It is only ever resolved.
-        let _ = JsFuture::from(promise).await;
+        let _ = settled(promise).await;
     }
 
     /// Begins, or goes on after it was stopped or the model was away. The first time, `known` is called with the names

@@ -1,10 +1,9 @@
 //! Owns where lessons are kept on the device: one small file for each bundle, in a cache of its own.
 
-use js_sys::Promise;
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{Cache, Response};
 
+use crate::promise::settled;
 use crate::ui::storage::caches;
 
 /// The cache's name; what begins with `lacuna-` is what the page keeps.
@@ -13,9 +12,9 @@ const CACHE: &str = "lacuna-lessons";
 /// The file kept for the bundle with this checksum, if there is one.
 pub(super) async fn read(checksum: &str) -> Option<String> {
     let cache = existing().await.ok()??;
-    let found = promised(cache.match_with_str(&address(checksum))).await;
+    let found = settled(cache.match_with_str(&address(checksum))).await;
     let response: Response = found.ok()?.dyn_into().ok()?;
-    promised(response.text().ok()?).await.ok()?.as_string()
+    settled(response.text().ok()?).await.ok()?.as_string()
 }
 
 /// Keeps a file for the bundle with this checksum, or removes it.
@@ -26,9 +25,9 @@ pub(super) async fn write(checksum: &str, file: Option<&str>) -> Result<(), JsVa
     let address = address(checksum);
     if let Some(file) = file {
         let response = Response::new_with_opt_str(Some(file))?;
-        promised(open().await?.put_with_str(&address, &response)).await?;
+        settled(open().await?.put_with_str(&address, &response)).await?;
     } else if let Some(cache) = existing().await? {
-        promised(cache.delete_with_str(&address)).await?;
+        settled(cache.delete_with_str(&address)).await?;
     }
     Ok(())
 }
@@ -36,7 +35,7 @@ pub(super) async fn write(checksum: &str, file: Option<&str>) -> Result<(), JsVa
 /// The cache, if there is one: to ask for it must not make it.
 async fn existing() -> Result<Option<Cache>, JsValue> {
     let all = caches().ok_or("this browser keeps nothing here")?;
-    if promised(all.has(CACHE)).await?.is_truthy() {
+    if settled(all.has(CACHE)).await?.is_truthy() {
         open().await.map(Some)
     } else {
         Ok(None)
@@ -45,14 +44,10 @@ async fn existing() -> Result<Option<Cache>, JsValue> {
 
 async fn open() -> Result<Cache, JsValue> {
     let caches = caches().ok_or("this browser keeps nothing here")?;
-    promised(caches.open(CACHE)).await?.dyn_into()
+    settled(caches.open(CACHE)).await?.dyn_into()
 }
 
 /// No file of the server has this address.
 fn address(checksum: &str) -> String {
     format!("kept/lessons/{checksum}.json")
-}
-
-async fn promised(promise: impl JsCast) -> Result<JsValue, JsValue> {
-    JsFuture::from(promise.unchecked_into::<Promise>()).await
 }

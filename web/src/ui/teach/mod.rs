@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use js_sys::Array;
 use wasm_bindgen::JsValue;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{Event as DomEvent, File, HtmlElement, HtmlInputElement};
 
 use super::bench::Bench;
@@ -19,6 +19,7 @@ use super::model::{Model, State};
 use super::notice::Notice;
 use super::numbers::label;
 use super::words;
+use crate::promise::settled;
 use crate::protocol::{Code, Failure, Lessons, Request};
 use form::{Naming, Renaming};
 use table::Table;
@@ -170,7 +171,7 @@ impl Teach {
         let text = if file.size() > LARGEST_FILE {
             None
         } else {
-            let text = JsFuture::from(file.text()).await;
+            let text = settled(file.text()).await;
             text.ok().and_then(|text| text.as_string())
         };
         match text.filter(|text| !text.trim().is_empty()) {
