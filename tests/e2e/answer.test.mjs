@@ -3,25 +3,17 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 
-import { DIST, answer, launch, open, ready } from "./browser.mjs";
-import { serve } from "./server.mjs";
+import { DIST, answer, visit } from "./browser.mjs";
 
 const CASES = ["Image and text", "Image only", "Text only"];
-let browser, server, opened, page;
+let opened, page;
 const sample = (list, index = 0) => page.locator(`#samples-${list} button`).nth(index);
 
 before(async () => {
-  browser = await launch();
-  server = await serve(DIST);
-  opened = await open(browser, server.url);
-  page = opened.page;
-  await ready(page);
+  opened = await visit();
+  ({ page } = opened);
 });
-after(async () => {
-  await opened?.context.close();
-  await browser?.close();
-  await server?.close();
-});
+after(() => opened?.close());
 
 /** Waits until all is said of the post, and returns what is shown. */
 async function explained() {

@@ -2,7 +2,10 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 
-export { launch } from "./chromium.mjs";
+import { launch } from "./chromium.mjs";
+import { serve } from "./server.mjs";
+
+export { launch };
 
 /** The built page. */
 export const DIST = resolve(process.env.LACUNA_DIST ?? new URL("../../dist", import.meta.url).pathname);
@@ -28,6 +31,19 @@ export async function open(browser, url, { prepare = async () => {}, ...options 
   await prepare(page);
   await page.goto(url);
   return { page, context, errors, requests };
+}
+
+/** One visit for all tests of a file: a browser, a server, and the page with its model loaded. */
+export async function visit() {
+  const browser = await launch();
+  const server = await serve(DIST);
+  const opened = await open(browser, server.url);
+  await ready(opened.page);
+  const close = async () => {
+    await browser.close();
+    await server.close();
+  };
+  return { ...opened, browser, server, close };
 }
 
 /** Waits until the model is loaded and nothing more is fetched. */

@@ -45,6 +45,8 @@ export async function serve(folder, { mounts = {}, change = () => undefined, iso
     const own = { "content-type": kind, "cache-control": "no-store", ...(isolated && ISOLATION), ...headers };
     response.writeHead(200, own).end(changed);
   });
+  // A test that fails before it closes its server must not keep the others waiting for ever.
+  server.unref();
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
   return {
     url: `http://127.0.0.1:${server.address().port}/`,

@@ -3,10 +3,9 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 
-import { DIST, answer, launch, open, ready } from "./browser.mjs";
-import { serve } from "./server.mjs";
+import { DIST, answer, open, ready, visit } from "./browser.mjs";
 
-let browser, server, opened, page;
+let opened, page;
 const sample = (list, index = 0) => page.locator(`#samples-${list} button`).nth(index);
 const table = () =>
   page.evaluate(() => [...document.querySelectorAll("#teach-classes tr")].map((row) => [...row.cells].slice(0, 4).map((cell) => cell.textContent)));
@@ -25,17 +24,10 @@ const offered = (count, names = [], others = []) =>
 const figures = ({ rows }) => rows.map(({ label, cells }) => [label, ...cells.map((cell) => cell.figure)]);
 
 before(async () => {
-  browser = await launch();
-  server = await serve(DIST);
-  opened = await open(browser, server.url);
-  page = opened.page;
-  await ready(page);
+  opened = await visit();
+  ({ page } = opened);
 });
-after(async () => {
-  await opened?.context.close();
-  await browser?.close();
-  await server?.close();
-});
+after(() => opened?.close());
 
 /** Adds what is on the bench to a class. */
 async function teach(name) {
@@ -147,7 +139,7 @@ describe("a class of the visitor's own", () => {
   });
 
   test("where the browser keeps nothing it works until the page is closed, and says so", async () => {
-    const without = await open(browser, server.url, {
+    const without = await open(opened.browser, opened.server.url, {
       prepare: (page) => page.addInitScript(() => Object.defineProperty(window, "caches", { get: () => undefined })),
     });
     const other = without.page;
