@@ -1,9 +1,11 @@
 //! Owns `cargo xtask bench`: our speed beside a peer's, alternating in one run on one machine, with the ratio.
 
 mod browser;
+mod figures;
 mod models;
 mod native;
 mod page;
+mod train;
 
 use anyhow::Result;
 
@@ -20,6 +22,8 @@ enum What {
     Native(native::Options),
     /// CLIP's towers in Chromium, f32 and 8 bits, beside onnxruntime-web
     Browser(browser::Options),
+    /// Training steps on the CPU, CLIP ViT-B/16 with DCP, beside PyTorch
+    Train(train::Options),
     /// The page, as Lighthouse judges it
     Page(page::Options),
 }
@@ -32,6 +36,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.what {
         What::Native(options) => native::run(options),
         What::Browser(options) => browser::run(options),
+        What::Train(options) => train::run(options),
         What::Page(options) => page::run(options),
     }
 }
