@@ -11,6 +11,7 @@ use candle_nn::VarBuilder;
 
 use crate::config::ClipConfig;
 use crate::error::Result;
+use crate::nn::frozen::Memory;
 
 pub use init::initialise;
 
@@ -33,6 +34,12 @@ pub struct Clip {
 }
 
 impl Clip {
+    /// What frozen blocks keep for their gradients from now on.
+    pub fn set_memory(&mut self, memory: Memory) {
+        self.vision.set_memory(memory);
+        self.text.set_memory(memory);
+    }
+
     /// Reads both towers from Hugging Face names at the root of `vb`.
     ///
     /// # Errors

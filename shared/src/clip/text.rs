@@ -8,6 +8,7 @@ use super::tower::Encoder;
 use crate::config::{ClipConfig, TextConfig};
 use crate::error::{Error, Result};
 use crate::nn::block::BlockShape;
+use crate::nn::frozen::Memory;
 use crate::nn::linear::Linear;
 use crate::nn::norm::LayerNorm;
 use crate::nn::tensor;
@@ -25,6 +26,11 @@ pub struct TextTower {
 }
 
 impl TextTower {
+    /// What frozen blocks keep for their gradients from now on.
+    pub(super) fn set_memory(&mut self, memory: Memory) {
+        self.encoder.set_memory(memory);
+    }
+
     /// Reads `text_model.*` and `text_projection.weight`.
     ///
     /// # Errors
@@ -90,6 +96,8 @@ impl TextTower {
             .index_select(&ids, 0)?
             .reshape((batch, length, width))?;
         let x = x.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
-        self.encoder.forward(&x, &tokens.eot, prompts)
+        let ends = tokens.eot.to_vec1::<u32>()?;
+        let ends: Vec<usize> = ends.into_iter().map(|end| end as usize).collect();
+        self.encoder.forward(&x, &ends, prompts)
     }
 }

@@ -1,11 +1,12 @@
 //! Owns what both towers share: the stack of blocks, and prompts on their way through it.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 use crate::error::{Error, Result};
 use crate::nn::attention::Mask;
 use crate::nn::block::{Block, BlockShape};
+use crate::nn::frozen::Memory;
 use crate::prompt::slots::TowerPrompts;
 
 /// A stack of blocks that gives one token per post.
@@ -27,19 +28,25 @@ impl Encoder {
         })
     }
 
-    /// The token `pooled` `[B]` (index in each row, u32) of block-0 inputs `x` [B, T, d] after all blocks: [B, d].
-    /// Prompts move the index on by as many rows as they add.
+    /// What frozen blocks keep for their gradients from now on.
+    pub(super) fn set_memory(&mut self, memory: Memory) {
+        for block in &mut self.blocks {
+            block.set_memory(memory);
+        }
+    }
+
+    /// The token `pooled` (its place in each row) of block-0 inputs `x` [B, T, d] after all blocks: [B, d].
+    /// Prompts move the place on by as many rows as they add.
     ///
     /// Behind a causal mask a token has no effect on those before it, so whatever follows the batch's last pooled token
-    /// is dropped; after the prompts have entered, for dynamic ones look at the padding too. Finding that token waits
-    /// for the device, once.
+    /// is dropped; after the prompts have entered, for dynamic ones look at the padding too.
     ///
     /// # Errors
-    /// If an index lies behind the tokens, or widths do not agree.
+    /// If a place lies behind the tokens, or widths do not agree.
     pub(super) fn forward(
         &self,
         x: &Tensor,
-        pooled: &Tensor,
+        pooled: &[usize],
         prompts: Option<&TowerPrompts>,
     ) -> Result<Tensor> {
         let tokens = x.dim(1)?;
@@ -47,9 +54,9 @@ impl Encoder {
             Some(prompts) => prompts.enter(x)?,
             None => (x.clone(), 0),
         };
+        let needed = until_last(pooled, tokens)?;
         if self.mask == Mask::Causal {
-            let needed = added + until_last(pooled, tokens)?;
-            x = x.narrow(1, 0, needed)?.contiguous()?;
+            x = x.narrow(1, 0, added + needed)?.contiguous()?;
         }
         let last = self.blocks.len().saturating_sub(1);
         for (layer, block) in self.blocks.iter().enumerate() {
@@ -60,18 +67,18 @@ impl Encoder {
                 prefix = prompts.prefix(layer);
             }
             if layer == last {
-                return block.forward_at(&x, prefix, &flat_rows(pooled, x.dim(1)?, added)?);
+                let places: Vec<usize> = pooled.iter().map(|place| place + added).collect();
+                return block.forward_at(&x, prefix, &places);
             }
             x = block.forward(&x, prefix)?;
         }
-        let rows = flat_rows(pooled, x.dim(1)?, added)?;
-        Ok(x.flatten(0, 1)?.index_select(&rows, 0)?)
+        Err(Error::Input("a tower has no blocks".into()))
     }
 }
 
-/// How many of each post's `tokens` there are up to the last of those at `pooled` `[B]`.
-fn until_last(pooled: &Tensor, tokens: usize) -> Result<usize> {
-    let last = pooled.to_vec1::<u32>()?.into_iter().max().unwrap_or(0) as usize;
+/// How many of each post's `tokens` there are up to the last of those at `pooled`.
+fn until_last(pooled: &[usize], tokens: usize) -> Result<usize> {
+    let last = pooled.iter().copied().max().unwrap_or(0);
     if last >= tokens {
         return Err(Error::Input(format!(
             "an end token is said to be at index {last} of {tokens} tokens; \
@@ -81,28 +88,15 @@ fn until_last(pooled: &Tensor, tokens: usize) -> Result<usize> {
     Ok(last + 1)
 }
 
-/// Rows in [B * T, d] of the tokens `pooled` `[B]`, moved on by `added`.
-fn flat_rows(pooled: &Tensor, tokens: usize, added: usize) -> Result<Tensor> {
-    let batch = pooled.dim(0)?;
-    let starts: Vec<u32> = (0..batch).map(|b| (b * tokens + added) as u32).collect();
-    Ok((pooled + Tensor::from_vec(starts, batch, pooled.device())?)?)
-}
-
-/// Index 0 for every post: the class token.
-pub(super) fn first_token(batch: usize, device: &Device) -> Result<Tensor> {
-    Ok(Tensor::zeros(batch, DType::U32, device)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn tokens_are_needed_up_to_the_last_end() {
-        let ends = Tensor::new(&[2u32, 5, 0], &Device::Cpu).unwrap();
-        assert_eq!(until_last(&ends, 6).unwrap(), 6);
-        assert_eq!(until_last(&ends, 77).unwrap(), 6);
-        let error = until_last(&ends, 5).unwrap_err().to_string();
+        assert_eq!(until_last(&[2, 5, 0], 6).unwrap(), 6);
+        assert_eq!(until_last(&[2, 5, 0], 77).unwrap(), 6);
+        let error = until_last(&[2, 5, 0], 5).unwrap_err().to_string();
         assert!(error.contains("index 5 of 5 tokens"), "{error}");
     }
 }

@@ -3,10 +3,11 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
-use super::tower::{Encoder, first_token};
+use super::tower::Encoder;
 use crate::config::{ClipConfig, VisionConfig};
 use crate::error::{Error, Result};
 use crate::nn::block::BlockShape;
+use crate::nn::frozen::Memory;
 use crate::nn::linear::Linear;
 use crate::nn::norm::LayerNorm;
 use crate::nn::tensor;
@@ -26,6 +27,11 @@ pub struct VisionTower {
 }
 
 impl VisionTower {
+    /// What frozen blocks keep for their gradients from now on.
+    pub(super) fn set_memory(&mut self, memory: Memory) {
+        self.encoder.set_memory(memory);
+    }
+
     /// Reads `vision_model.*` and `visual_projection.weight`.
     ///
     /// # Errors
@@ -71,8 +77,7 @@ impl VisionTower {
     /// As [`VisionTower::forward`].
     pub fn pooled(&self, pixels: &Tensor, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
         let x = self.pre_norm.forward(&self.embed(pixels)?)?;
-        let class = first_token(x.dim(0)?, x.device())?;
-        self.encoder.forward(&x, &class, prompts)
+        self.encoder.forward(&x, &vec![0; x.dim(0)?], prompts)
     }
 
     /// Features [B, D] of pooled tokens [B, d]: the last norm and the projection, which may be trained.

@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, Tensor};
 
+use super::kernels::gelu::NO_BIAS;
 use super::{fused, kernels};
 use crate::config::Activation;
 use crate::error::Result;
@@ -50,13 +51,19 @@ impl CustomOp1 for QuickGelu {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-        let out = kernels::gelu::quick_gelu(kernels::values(x, layout)?);
+        let x = kernels::values(x, layout)?;
+        let mut out = vec![0f32; x.len()];
+        kernels::gelu::quick_gelu(x, &NO_BIAS, &mut out);
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
         let out = kernels::with_values(x, |x| {
-            kernels::with_values(grad, |grad| kernels::gelu::quick_gelu_backward(x, grad))
+            kernels::with_values(grad, |grad| {
+                let mut out = grad.to_vec();
+                kernels::gelu::quick_gelu_backward(x, &NO_BIAS, &mut out);
+                out
+            })
         })??;
         Ok(Some(Tensor::from_vec(out, x.shape(), x.device())?))
     }

@@ -2,7 +2,8 @@
 
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result as CandleResult, Shape, Tensor};
 
-use super::{fused, kernels};
+use super::kernels::attention::{Rows, RowsMut, Sight};
+use super::{fused, kernels, repeat};
 use crate::error::Result;
 
 /// Which keys a query sees.
@@ -14,12 +15,12 @@ pub enum Mask {
     Causal,
 }
 
-/// Keys and values in front of those of the tokens, the same for all posts and not projected.
+/// Keys and values in front of those of the tokens, not projected: the same for all posts, or post by post.
 #[derive(Clone, Debug)]
 pub struct Prefix<T = Tensor> {
-    /// Keys [n, d].
+    /// Keys [n, d] or [B, n, d].
     pub keys: T,
-    /// Values [n, d].
+    /// Values [n, d] or [B, n, d].
     pub values: T,
 }
 
@@ -30,9 +31,7 @@ impl Prefix {
     /// If widths do not agree.
     pub fn extend(&self, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {
         let join = |rows: &Tensor, x: &Tensor| -> Result<Tensor> {
-            let (n, d) = rows.dims2()?;
-            let rows = rows.unsqueeze(0)?.broadcast_as((x.dim(0)?, n, d))?;
-            Ok(Tensor::cat(&[&rows, x], 1)?)
+            Ok(Tensor::cat(&[&repeat(rows, x.dim(0)?)?, x], 1)?)
         };
         Ok((join(&self.keys, keys)?, join(&self.values, values)?))
     }
@@ -62,14 +61,16 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -
             )));
         }
     }
-    let causal = mask == Mask::Causal;
     let op = Fused(kernels::attention::Shape {
         batch,
         queries,
         keys,
         width,
         heads,
-        causal,
+        sight: match mask {
+            Mask::None => Sight::All,
+            Mask::Causal => Sight::Causal,
+        },
     });
     Ok(q.contiguous()?
         .apply_op3(&k.contiguous()?, &v.contiguous()?, op)?)
@@ -101,7 +102,19 @@ fn composed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Can
         .reshape((batch, queries, width))
 }
 
-struct Fused(kernels::attention::Shape);
+struct Fused(kernels::attention::Shape<'static>);
+
+impl Fused {
+    fn rows<'a>(&self, data: &'a [f32]) -> Rows<'a> {
+        let stride = self.0.width;
+        Rows { data, stride }
+    }
+
+    fn rows_mut<'a>(&self, data: &'a mut [f32]) -> RowsMut<'a> {
+        let stride = self.0.width;
+        RowsMut { data, stride }
+    }
+}
 
 impl CustomOp3 for Fused {
     fn name(&self) -> &'static str {
@@ -119,7 +132,9 @@ impl CustomOp3 for Fused {
     ) -> CandleResult<(CpuStorage, Shape)> {
         let q = kernels::values(q, q_layout)?;
         let (k, v) = (kernels::values(k, k_layout)?, kernels::values(v, v_layout)?);
-        let out = kernels::attention::attention(self.0, q, k, v);
+        let rows = [q, k, v].map(|data| self.rows(data));
+        let mut out = vec![0f32; q.len()];
+        kernels::attention::attention(self.0, rows, self.rows_mut(&mut out));
         Ok((CpuStorage::F32(out), q_layout.shape().clone()))
     }
 
@@ -135,7 +150,14 @@ impl CustomOp3 for Fused {
             kernels::with_values(k, |k| {
                 kernels::with_values(v, |v| {
                     kernels::with_values(grad, |grad| {
-                        kernels::attention::attention_backward(self.0, (q, k, v), grad)
+                        let mut slopes = [q, k, v].map(|like| vec![0f32; like.len()]);
+                        kernels::attention::attention_backward(
+                            self.0,
+                            [q, k, v].map(|data| self.rows(data)),
+                            self.rows(grad),
+                            slopes.each_mut().map(|data| self.rows_mut(data)),
+                        );
+                        slopes
                     })
                 })
             })

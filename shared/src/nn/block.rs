@@ -4,6 +4,8 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 use super::attention::{Mask, Prefix, attention};
+use super::frozen::{self, Memory};
+use super::fused;
 use super::linear::Linear;
 use super::norm::LayerNorm;
 use crate::config::{Activation, TextConfig, VisionConfig};
@@ -64,6 +66,9 @@ pub struct Block {
     norm2: LayerNorm,
     up: Linear,
     down: Linear,
+    /// Whether it can be one operation, and what that keeps.
+    frozen: bool,
+    memory: Memory,
 }
 
 impl Block {
@@ -76,7 +81,7 @@ impl Block {
             width, inner, eps, ..
         } = shape;
         let projection = |name: &str| Linear::load(width, width, true, vb.pp("self_attn").pp(name));
-        Ok(Self {
+        let mut block = Self {
             shape,
             norm1: LayerNorm::load(width, eps, vb.pp("layer_norm1"))?,
             query: projection("q_proj")?,
@@ -86,7 +91,35 @@ impl Block {
             norm2: LayerNorm::load(width, eps, vb.pp("layer_norm2"))?,
             up: Linear::load(width, inner, true, vb.pp("mlp.fc1"))?,
             down: Linear::load(inner, width, true, vb.pp("mlp.fc2"))?,
-        })
+            frozen: false,
+            memory: Memory::default(),
+        };
+        let (norms, layers) = block.parts();
+        block.frozen = frozen::applies(&shape, norms, layers);
+        Ok(block)
+    }
+
+    /// The block's sizes.
+    pub fn shape(&self) -> &BlockShape {
+        &self.shape
+    }
+
+    /// What a frozen block keeps for its gradient from now on.
+    pub fn set_memory(&mut self, memory: Memory) {
+        self.memory = memory;
+    }
+
+    /// The two norms; queries, keys, values, output, up, down.
+    pub(super) fn parts(&self) -> ([&LayerNorm; 2], [&Linear; 6]) {
+        let layers = [
+            &self.query,
+            &self.key,
+            &self.value,
+            &self.output,
+            &self.up,
+            &self.down,
+        ];
+        ([&self.norm1, &self.norm2], layers)
     }
 
     /// x [B, T, d] to [B, T, d]; the attention also looks at `prefix`, if there is one.
@@ -94,16 +127,33 @@ impl Block {
     /// # Errors
     /// If the shape of `x` or of the prefix does not fit.
     pub fn forward(&self, x: &Tensor, prefix: Option<&Prefix>) -> Result<Tensor> {
+        if self.frozen && prefix.is_none() && fused(x) {
+            return frozen::run(self, x, None, self.memory);
+        }
         self.feed_forward(x, &self.attend(x, prefix)?)
     }
 
-    /// What [`Block::forward`] gives at one row per post only, [B, d]: `rows` `[B]` counts in x flattened to [B * T, d].
+    /// What [`Block::forward`] gives at one token of each post only, [B, d]; `tokens` are their places in the posts.
     /// The last block of a tower needs no more.
     ///
     /// # Errors
-    /// If the shape of `x` or of the prefix does not fit.
-    pub fn forward_at(&self, x: &Tensor, prefix: Option<&Prefix>, rows: &Tensor) -> Result<Tensor> {
-        let pick = |x: &Tensor| x.flatten(0, 1)?.index_select(rows, 0);
+    /// If the shape of `x` or of the prefix does not fit, or there is no such token.
+    pub fn forward_at(
+        &self,
+        x: &Tensor,
+        prefix: Option<&Prefix>,
+        tokens: &[usize],
+    ) -> Result<Tensor> {
+        if self.frozen && prefix.is_none() && fused(x) {
+            return frozen::run(self, x, Some(tokens), self.memory);
+        }
+        let length = x.dim(1)?;
+        let rows = tokens.iter().enumerate();
+        let rows: Vec<u32> = rows
+            .map(|(post, token)| (post * length + token) as u32)
+            .collect();
+        let rows = Tensor::new(rows, x.device())?;
+        let pick = |x: &Tensor| x.flatten(0, 1)?.index_select(&rows, 0);
         self.feed_forward(&pick(x)?, &pick(&self.attend(x, prefix)?)?)
     }
 

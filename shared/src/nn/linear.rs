@@ -44,7 +44,7 @@ impl Linear {
     }
 
     /// Whether any of its tensors is trained.
-    fn trained(&self) -> bool {
+    pub(super) fn trained(&self) -> bool {
         self.weight.track_op() || self.bias.as_ref().is_some_and(Tensor::track_op)
     }
 

@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod attention;
 pub mod block;
+pub mod frozen;
 mod kernels;
 pub mod linear;
 pub mod norm;
@@ -56,4 +57,13 @@ pub fn tensor(vb: &VarBuilder<'_>, shape: &[usize], name: &str) -> crate::Result
 /// Whether the fused operations apply: f32 on the CPU. `contiguous` is theirs to ensure.
 fn fused(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
+}
+
+/// Rows [n, d] to [batch, n, d]; those that are [batch, n, d] stay.
+pub(crate) fn repeat(rows: &Tensor, batch: usize) -> crate::Result<Tensor> {
+    if rows.rank() == 3 {
+        return Ok(rows.clone());
+    }
+    let (n, d) = rows.dims2()?;
+    Ok(rows.unsqueeze(0)?.broadcast_as((batch, n, d))?)
 }

@@ -27,16 +27,25 @@ impl LayerNorm {
         })
     }
 
+    /// Weight and bias.
+    pub(super) fn tensors(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
+    }
+
+    /// Whether any of its tensors is trained.
+    pub(super) fn trained(&self) -> bool {
+        self.weight.track_op() || self.bias.track_op()
+    }
+
     /// Normalises the last dimension of `x` [.., width] to mean 0 and biased variance 1, then weight and bias.
     ///
     /// # Errors
     /// If the last dimension is not the norm's width.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if fused(x) && x.dim(D::Minus1)? == self.weight.elem_count() {
-            let parameters = self.weight.track_op() || self.bias.track_op();
             let op = Fused {
                 eps: self.eps as f32,
-                parameters,
+                parameters: self.trained(),
             };
             return Ok(x.contiguous()?.apply_op3(&self.weight, &self.bias, op)?);
         }
@@ -75,7 +84,9 @@ impl CustomOp3 for Fused {
             kernels::values(weight, weight_layout)?,
             kernels::values(bias, bias_layout)?,
         );
-        let out = kernels::norm::layer_norm(kernels::values(x, x_layout)?, weight, bias, self.eps);
+        let x = kernels::values(x, x_layout)?;
+        let mut out = vec![0f32; x.len()];
+        kernels::norm::layer_norm(x, weight, bias, self.eps, &mut out);
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
     }
 
@@ -90,8 +101,9 @@ impl CustomOp3 for Fused {
         let width = weight.elem_count();
         kernels::with_values(x, |values| {
             kernels::with_values(grad, |grad| {
-                let dx = kernels::with_values(weight, |weight| {
-                    kernels::norm::layer_norm_backward(values, weight, self.eps, grad)
+                let mut dx = vec![0f32; values.len()];
+                kernels::with_values(weight, |weight| {
+                    kernels::norm::layer_norm_backward(values, weight, self.eps, grad, &mut dx)
                 })?;
                 let dx = Some(Tensor::from_vec(dx, x.shape(), x.device())?);
                 if !self.parameters {

@@ -1,13 +1,15 @@
 //! Owns the loops of multi-head attention, forward and backward, on [batch, tokens, width] without transposes.
+#![allow(unsafe_code)]
 
 use multiversion::multiversion;
 
 use super::exp::exp;
-use super::product::{Target, View, product};
+use super::lanes::{largest, sum};
+use super::product::{Columns, Target, View, product};
 
 /// Sizes of one attention.
 #[derive(Clone, Copy)]
-pub(in crate::nn) struct Shape {
+pub(in crate::nn) struct Shape<'a> {
     /// Posts.
     pub(in crate::nn) batch: usize,
     /// Tokens that ask.
@@ -18,38 +20,116 @@ pub(in crate::nn) struct Shape {
     pub(in crate::nn) width: usize,
     /// Heads; width / heads values each.
     pub(in crate::nn) heads: usize,
-    /// Whether a query sees no key behind its own; the queries' own keys are the last ones, so query i sees keys
-    /// 0..=(keys - queries + i).
-    pub(in crate::nn) causal: bool,
+    /// Which keys a query sees.
+    pub(in crate::nn) sight: Sight<'a>,
 }
 
-impl Shape {
-    fn head(&self) -> usize {
-        self.width / self.heads
-    }
+/// Which keys a query sees.
+#[derive(Clone, Copy)]
+pub(in crate::nn) enum Sight<'a> {
+    /// All of them.
+    All,
+    /// No key behind its own; the queries' own keys are the last ones, so query i sees keys 0..=(keys - queries + i).
+    Causal,
+    /// The first ones, post by post so many.
+    First(&'a [usize]),
+}
 
-    fn scale(&self) -> f32 {
-        1.0 / (self.head() as f32).sqrt()
-    }
+/// Queries, keys or values: rows `stride` values apart, the posts' rows one after the other.
+#[derive(Clone, Copy)]
+pub(in crate::nn) struct Rows<'a> {
+    /// The first row, and those after it.
+    pub(in crate::nn) data: &'a [f32],
+    /// Values from row to row.
+    pub(in crate::nn) stride: usize,
+}
 
-    /// softmax(scale q kᵀ + mask) of one head into `weights` [queries, keys].
-    fn weights(&self, q: &[f32], k: &[f32], weights: &mut [f32]) {
-        let target = Target {
-            data: &mut *weights,
-            row: self.keys,
-            add: false,
+/// What is written, in rows like [`Rows`].
+pub(in crate::nn) struct RowsMut<'a> {
+    /// The first row, and those after it.
+    pub(in crate::nn) data: &'a mut [f32],
+    /// Values from row to row.
+    pub(in crate::nn) stride: usize,
+}
+
+/// One head of one post.
+struct Head {
+    queries: usize,
+    /// Keys that any of the queries sees.
+    keys: usize,
+    /// Of these, hidden from the first query; from each further one, one less.
+    hidden: usize,
+    /// Values of the head, and where they begin in a row.
+    width: usize,
+    at: usize,
+    post: usize,
+    scale: f32,
+}
+
+impl Shape<'_> {
+    fn head(&self, place: usize) -> Head {
+        let (post, width) = (place / self.heads, self.width / self.heads);
+        let (keys, hidden) = match self.sight {
+            Sight::All => (self.keys, 0),
+            Sight::Causal => (self.keys, self.queries.saturating_sub(1)),
+            Sight::First(keys) => (keys[post], 0),
         };
-        let sizes = (self.queries, self.head(), self.keys);
+        Head {
+            queries: self.queries,
+            keys,
+            hidden,
+            width,
+            at: place % self.heads * width,
+            post,
+            scale: 1.0 / (width as f32).sqrt(),
+        }
+    }
+
+    /// Calls `f` for every head of every post, on all threads where there are any, with scratch memory for `matrices`
+    /// of weights.
+    fn for_heads(&self, matrices: usize, f: impl Fn(Head, &mut [f32]) + Send + Sync) {
+        let size = matrices * self.queries * self.keys;
+        let places = 0..self.batch * self.heads;
+        #[cfg(any(not(target_arch = "wasm32"), target_feature = "atomics"))]
+        {
+            use rayon::prelude::*;
+            places.into_par_iter().for_each_init(
+                || vec![0f32; size],
+                |scratch, place| f(self.head(place), scratch),
+            );
+        }
+        #[cfg(all(target_arch = "wasm32", not(target_feature = "atomics")))]
+        {
+            let mut scratch = vec![0f32; size];
+            places.for_each(|place| f(self.head(place), &mut scratch));
+        }
+    }
+}
+
+impl Head {
+    /// Where the head's values begin, in rows of so many a post.
+    fn start(&self, rows: usize, stride: usize) -> usize {
+        self.post * rows * stride + self.at
+    }
+
+    /// softmax(scale q kᵀ + mask) into `weights` [queries, keys].
+    fn weights(&self, q: View<'_>, k: View<'_>, weights: &mut [f32]) {
+        let sizes = (self.queries, self.width, self.keys);
         product(
             sizes,
-            target,
-            View::rows(q, self.width),
-            View::rows(k, self.width).t(),
-            self.scale(),
+            Target::new(weights, self.keys),
+            q,
+            k.t(),
+            self.scale,
             false,
         );
-        let hidden = if self.causal { self.queries - 1 } else { 0 };
-        softmax(weights, self.keys, hidden);
+        softmax(weights, self.keys, self.hidden);
+    }
+}
+
+impl<'a> Rows<'a> {
+    fn view(&self, head: &Head, rows: usize) -> View<'a> {
+        View::rows(&self.data[head.start(rows, self.stride)..], self.stride)
     }
 }
 
@@ -60,175 +140,106 @@ fn softmax(matrix: &mut [f32], width: usize, hidden: usize) {
     for (i, row) in matrix.chunks_exact_mut(width).enumerate() {
         let (row, hidden) = row.split_at_mut(width - hidden.saturating_sub(i));
         hidden.fill(0.0);
-        let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let top = largest(row);
         row.iter_mut().for_each(|x| *x = exp(*x - top));
-        let norm = 1.0 / row.iter().sum::<f32>();
+        let norm = 1.0 / sum([row], |[x]| x);
         row.iter_mut().for_each(|x| *x *= norm);
     }
 }
 
-/// A matrix whose rows are `row` values apart.
-fn view(data: &[f32], row: usize) -> View<'_> {
-    View::rows(data, row)
-}
-
-/// Calls `f` once per post with its index and its own part of each output, on all threads where there are any.
-fn for_posts<const N: usize>(
-    outputs: [(&mut Vec<f32>, usize); N],
-    batch: usize,
-    f: impl Fn(usize, [&mut [f32]; N]) + Send + Sync,
-) {
-    let mut parts = outputs.map(|(data, size)| data.chunks_mut(size));
-    let posts: Vec<[&mut [f32]; N]> = (0..batch)
-        .map(|_| parts.each_mut().map(|part| part.next().unwrap_or_default()))
-        .collect();
-    #[cfg(any(not(target_arch = "wasm32"), target_feature = "atomics"))]
+/// The gradient by the scores in place of that by the weights: (s - mean) w, the mean weighted by w.
+#[multiversion(targets = "simd")]
+fn softmax_backward(slope: &mut [f32], weights: &[f32], width: usize) {
+    for (slope, weights) in slope
+        .chunks_exact_mut(width)
+        .zip(weights.chunks_exact(width))
     {
-        use rayon::prelude::*;
-        posts
-            .into_par_iter()
-            .enumerate()
-            .for_each(|(b, part)| f(b, part));
+        let mean = sum([slope, weights], |[s, w]| s * w);
+        for (s, w) in slope.iter_mut().zip(weights) {
+            *s = (*s - mean) * w;
+        }
     }
-    #[cfg(all(target_arch = "wasm32", not(target_feature = "atomics")))]
-    posts
-        .into_iter()
-        .enumerate()
-        .for_each(|(b, part)| f(b, part));
 }
 
-/// softmax(q kᵀ / sqrt(head width) + mask) v: q [batch, queries, width], k and v [batch, keys, width].
-pub(in crate::nn) fn attention(shape: Shape, q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
-    let Shape {
-        batch,
-        queries,
-        keys,
-        width,
-        heads,
-        ..
-    } = shape;
-    let head = shape.head();
-    let mut out = vec![0f32; q.len()];
-    for_posts([(&mut out, queries * width)], batch, |b, [out]| {
-        let (q, k, v) = (
-            &q[b * queries * width..],
-            &k[b * keys * width..],
-            &v[b * keys * width..],
+/// softmax(q kᵀ / sqrt(head width) + mask) v: q and `out` [batch, queries, width], k and v [batch, keys, width].
+pub(in crate::nn) fn attention(shape: Shape<'_>, [q, k, v]: [Rows<'_>; 3], out: RowsMut<'_>) {
+    let stride = out.stride;
+    let out = Columns::new(out.data, stride);
+    shape.for_heads(1, |head, scratch| {
+        let weights = &mut scratch[..head.queries * head.keys];
+        head.weights(
+            q.view(&head, shape.queries),
+            k.view(&head, shape.keys),
+            weights,
         );
-        let mut weights = vec![0f32; queries * keys];
-        for h in 0..heads {
-            let at = h * head;
-            shape.weights(&q[at..], &k[at..], &mut weights);
-            let target = Target {
-                data: &mut out[at..],
-                row: width,
-                add: false,
-            };
-            let sizes = (queries, keys, head);
-            product(
-                sizes,
-                target,
-                View::rows(&weights, keys),
-                View::rows(&v[at..], width),
-                1.0,
-                false,
-            );
-        }
+        // SAFETY: every head of every post writes columns and rows of its own.
+        let target = unsafe { out.from(head.start(shape.queries, stride)) };
+        let sizes = (head.queries, head.keys, head.width);
+        product(
+            sizes,
+            target,
+            View::rows(weights, head.keys),
+            v.view(&head, shape.keys),
+            1.0,
+            false,
+        );
     });
-    out
 }
 
-/// The gradients by q, k and v, given the gradient by the output; the weights are computed again, not stored.
+/// The gradients by q, k and v, given the gradient by the output; the weights are computed again, not stored. Keys that
+/// no query sees are left as they are.
 pub(in crate::nn) fn attention_backward(
-    shape: Shape,
-    (q, k, v): (&[f32], &[f32], &[f32]),
-    grad: &[f32],
-) -> [Vec<f32>; 3] {
-    let Shape {
-        batch,
-        queries,
-        keys,
-        width,
-        heads,
-        ..
-    } = shape;
-    let head = shape.head();
-    let (mut dq, mut dk, mut dv) = (
-        vec![0f32; q.len()],
-        vec![0f32; k.len()],
-        vec![0f32; v.len()],
-    );
-    let outputs = [
-        (&mut dq, queries * width),
-        (&mut dk, keys * width),
-        (&mut dv, keys * width),
-    ];
-    for_posts(outputs, batch, |b, [dq, dk, dv]| {
-        let (q, grad) = (&q[b * queries * width..], &grad[b * queries * width..]);
-        let (k, v) = (&k[b * keys * width..], &v[b * keys * width..]);
-        let (mut weights, mut slope) = (vec![0f32; queries * keys], vec![0f32; queries * keys]);
-        for at in (0..heads).map(|h| h * head) {
-            shape.weights(&q[at..], &k[at..], &mut weights);
-            let target = Target {
-                data: &mut dv[at..],
-                row: width,
-                add: false,
-            };
-            product(
-                (keys, queries, head),
-                target,
-                view(&weights, keys).t(),
-                view(&grad[at..], width),
-                1.0,
-                false,
-            );
-            let target = Target {
-                data: &mut slope,
-                row: keys,
-                add: false,
-            };
-            product(
-                (queries, head, keys),
-                target,
-                view(&grad[at..], width),
-                view(&v[at..], width).t(),
-                1.0,
-                false,
-            );
-            for (slope, weights) in slope.chunks_exact_mut(keys).zip(weights.chunks_exact(keys)) {
-                let mean: f32 = slope.iter().zip(weights).map(|(s, w)| s * w).sum();
-                slope
-                    .iter_mut()
-                    .zip(weights)
-                    .for_each(|(s, w)| *s = (*s - mean) * w);
-            }
-            let target = Target {
-                data: &mut dq[at..],
-                row: width,
-                add: false,
-            };
-            product(
-                (queries, keys, head),
-                target,
-                view(&slope, keys),
-                view(&k[at..], width),
-                shape.scale(),
-                false,
-            );
-            let target = Target {
-                data: &mut dk[at..],
-                row: width,
-                add: false,
-            };
-            product(
-                (keys, queries, head),
-                target,
-                view(&slope, keys).t(),
-                view(&q[at..], width),
-                shape.scale(),
-                false,
-            );
-        }
+    shape: Shape<'_>,
+    [q, k, v]: [Rows<'_>; 3],
+    grad: Rows<'_>,
+    [dq, dk, dv]: [RowsMut<'_>; 3],
+) {
+    let strides = [dq.stride, dk.stride, dv.stride];
+    let [dq, dk, dv] = [dq, dk, dv].map(|rows| Columns::new(rows.data, rows.stride));
+    shape.for_heads(2, |head, scratch| {
+        let (weights, slope) = scratch.split_at_mut(shape.queries * shape.keys);
+        let size = head.queries * head.keys;
+        let (weights, slope) = (&mut weights[..size], &mut slope[..size]);
+        let rows = [shape.queries, shape.keys, shape.keys];
+        let starts: [usize; 3] = std::array::from_fn(|i| head.start(rows[i], strides[i]));
+        // SAFETY: every head of every post writes columns and rows of its own.
+        let [dq, dk, dv] = unsafe { [dq.from(starts[0]), dk.from(starts[1]), dv.from(starts[2])] };
+        let (queries, keys, width, scale) = (head.queries, head.keys, head.width, head.scale);
+        let (q, grad) = (q.view(&head, queries), grad.view(&head, queries));
+        let (k, v) = (k.view(&head, shape.keys), v.view(&head, shape.keys));
+        head.weights(q, k, weights);
+        product(
+            (keys, queries, width),
+            dv,
+            View::rows(weights, keys).t(),
+            grad,
+            1.0,
+            false,
+        );
+        product(
+            (queries, width, keys),
+            Target::new(slope, keys),
+            grad,
+            v.t(),
+            1.0,
+            false,
+        );
+        softmax_backward(slope, weights, keys);
+        product(
+            (queries, keys, width),
+            dq,
+            View::rows(slope, keys),
+            k,
+            scale,
+            false,
+        );
+        product(
+            (keys, queries, width),
+            dk,
+            View::rows(slope, keys).t(),
+            q,
+            scale,
+            false,
+        );
     });
-    [dq, dk, dv]
 }

@@ -1,11 +1,15 @@
 //! Owns the loops under the fused operations: flat f32 slices in, flat f32 slices out. No tensors, no shapes.
 
 pub(super) mod attention;
+pub(super) mod block;
 pub(super) mod exp;
 pub(super) mod gelu;
+mod lanes;
 pub(super) mod norm;
 pub(super) mod product;
 pub(super) mod rows;
+
+use std::ops::{Deref, Range};
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor};
 
@@ -15,6 +19,41 @@ pub(super) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
     match layout.contiguous_offsets() {
         Some((from, to)) => Ok(&all[from..to]),
         None => candle_core::bail!("a fused operation was given a tensor that is not contiguous"),
+    }
+}
+
+/// The values of a contiguous f32 tensor on the CPU, for as long as they are looked at.
+pub(super) struct Values<'a> {
+    /// candle's guard, whose type it does not name.
+    storage: Box<dyn Deref<Target = Storage> + 'a>,
+    range: Range<usize>,
+}
+
+impl<'a> Values<'a> {
+    /// Looks at a tensor.
+    pub(super) fn of(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let Storage::Cpu(cpu) = &*storage else {
+            candle_core::bail!("a fused CPU operation was given a tensor of another device");
+        };
+        // Says what is wrong, if something is.
+        values(cpu, layout)?;
+        let start = layout.start_offset();
+        Ok(Self {
+            range: start..start + layout.shape().elem_count(),
+            storage: Box::new(storage),
+        })
+    }
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &**self.storage {
+            Storage::Cpu(CpuStorage::F32(all)) => &all[self.range.clone()],
+            _ => &[],
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Owns calling the matrix product of the `gemm` crate on strided matrices without copies.
 #![allow(unsafe_code)]
 
+use std::marker::PhantomData;
+
 /// A matrix inside a slice: element (i, j) is at `offset + i * row + j * column`.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
@@ -37,9 +39,66 @@ impl<'a> View<'a> {
 
 /// Where a product goes: rows `row` values apart; added to what is there if `add`.
 pub(super) struct Target<'a> {
-    pub(super) data: &'a mut [f32],
-    pub(super) row: usize,
-    pub(super) add: bool,
+    data: *mut f32,
+    length: usize,
+    row: usize,
+    add: bool,
+    borrowed: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> Target<'a> {
+    /// In place of what is in the slice.
+    pub(super) fn new(data: &'a mut [f32], row: usize) -> Self {
+        // SAFETY: the slice is borrowed exclusively for as long as the target lives.
+        unsafe { Columns::new(data, row).from(0) }
+    }
+
+    /// Added to what is there.
+    pub(super) fn adding(self) -> Self {
+        Self { add: true, ..self }
+    }
+}
+
+/// A matrix of which threads write columns of their own.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    data: *mut f32,
+    length: usize,
+    row: usize,
+    borrowed: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it only hands out targets, and whoever asks for one promises that no other thread has its columns.
+unsafe impl Send for Columns<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Columns<'_> {}
+
+impl<'a> Columns<'a> {
+    /// A matrix whose rows are `row` values apart.
+    pub(super) fn new(data: &'a mut [f32], row: usize) -> Self {
+        Self {
+            data: data.as_mut_ptr(),
+            length: data.len(),
+            row,
+            borrowed: PhantomData,
+        }
+    }
+
+    /// The part that begins at a value.
+    ///
+    /// # Safety
+    /// While the target lives, no other thread may touch the values that a product writes to it.
+    pub(super) unsafe fn from(&self, first: usize) -> Target<'a> {
+        assert!(first <= self.length, "a part of a matrix begins behind it");
+        Target {
+            // SAFETY: it stays inside the slice, or at its end.
+            data: unsafe { self.data.add(first) },
+            length: self.length - first,
+            row: self.row,
+            add: false,
+            borrowed: PhantomData,
+        }
+    }
 }
 
 /// target (+)= scale * left right, for left [m,k] and right [k,n].
@@ -59,7 +118,7 @@ pub(super) fn product(
         "a product's operand reaches beyond its slice"
     );
     assert!(
-        View::rows(target.data, target.row).holds(m, n),
+        m == 0 || n == 0 || (m - 1) * target.row + n <= target.length,
         "a product's target reaches beyond its slice"
     );
     #[cfg(any(not(target_arch = "wasm32"), target_feature = "atomics"))]
@@ -72,14 +131,14 @@ pub(super) fn product(
         let _ = threads;
         gemm::Parallelism::None
     };
-    // SAFETY: the assertions above keep every access inside the three slices, the target is borrowed exclusively, and
+    // SAFETY: the assertions above keep every access inside the three slices, the target's values are this call's alone, and
     // all strides fit isize because the slices do.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            target.data.as_mut_ptr(),
+            target.data,
             1,
             target.row as isize,
             target.add,
@@ -99,6 +158,32 @@ pub(super) fn product(
     }
 }
 
+/// left right, for left [m,k] and right [k,n], in memory that is written once.
+///
+/// # Panics
+/// As [`product`].
+pub(super) fn new_product(
+    (m, k, n): (usize, usize, usize),
+    left: View<'_>,
+    right: View<'_>,
+) -> Vec<f32> {
+    if k == 0 {
+        return vec![0.0; m * n];
+    }
+    let mut out: Vec<f32> = Vec::with_capacity(m * n);
+    let target = Target {
+        data: out.as_mut_ptr(),
+        length: m * n,
+        row: n,
+        add: false,
+        borrowed: PhantomData,
+    };
+    product((m, k, n), target, left, right, 1.0, true);
+    // SAFETY: there is room for so many values, and the product has written each of them.
+    unsafe { out.set_len(m * n) };
+    out
+}
+
 /// x wᵀ + bias for x [n, inputs] and w [outputs, inputs].
 pub(in crate::nn) fn affine(
     x: &[f32],
@@ -107,24 +192,14 @@ pub(in crate::nn) fn affine(
     inputs: usize,
 ) -> Vec<f32> {
     let (n, outputs) = (x.len() / inputs, weight.len() / inputs);
-    let mut out = Vec::with_capacity(n * outputs);
-    match bias {
-        Some(bias) => (0..n).for_each(|_| out.extend_from_slice(bias)),
-        None => out.resize(n * outputs, 0.0),
-    }
-    let target = Target {
-        data: &mut out,
-        row: outputs,
-        add: bias.is_some(),
+    let sizes = (n, inputs, outputs);
+    let (left, right) = (View::rows(x, inputs), View::rows(weight, inputs).t());
+    let Some(bias) = bias else {
+        return new_product(sizes, left, right);
     };
-    product(
-        (n, inputs, outputs),
-        target,
-        View::rows(x, inputs),
-        View::rows(weight, inputs).t(),
-        1.0,
-        true,
-    );
+    let mut out = bias.repeat(n);
+    let target = Target::new(&mut out, outputs).adding();
+    product(sizes, target, left, right, 1.0, true);
     out
 }
 
@@ -135,22 +210,11 @@ pub(in crate::nn) fn affine_input(
     inputs: usize,
     outputs: usize,
 ) -> Vec<f32> {
-    let n = grad.len() / outputs;
-    let mut out = vec![0f32; n * inputs];
-    let target = Target {
-        data: &mut out,
-        row: inputs,
-        add: false,
-    };
-    product(
-        (n, outputs, inputs),
-        target,
+    new_product(
+        (grad.len() / outputs, outputs, inputs),
         View::rows(grad, outputs),
         View::rows(weight, inputs),
-        1.0,
-        true,
-    );
-    out
+    )
 }
 
 /// The gradient of [`affine`] by w: gradᵀ x.
@@ -160,20 +224,9 @@ pub(in crate::nn) fn affine_weight(
     inputs: usize,
     outputs: usize,
 ) -> Vec<f32> {
-    let n = grad.len() / outputs;
-    let mut out = vec![0f32; outputs * inputs];
-    let target = Target {
-        data: &mut out,
-        row: inputs,
-        add: false,
-    };
-    product(
-        (outputs, n, inputs),
-        target,
+    new_product(
+        (outputs, grad.len() / outputs, inputs),
         View::rows(grad, outputs).t(),
         View::rows(x, inputs),
-        1.0,
-        true,
-    );
-    out
+    )
 }
