@@ -164,7 +164,9 @@ fn mixed_batches_equal_batches_of_one_case() {
         assert_eq!(output.features.case, case);
         assert!(output.rows.iter().all(|row| row % 3 == case.index()));
         let alone = model.forward(&golden.batch(case)).unwrap().remove(0);
-        assert!(largest_difference(&output.scores, &alone.scores) <= FOLDED_TOLERANCE);
+        // The towers saw other posts beside these: products of another size may add up in another order.
+        let difference = largest_difference(&output.scores, &alone.scores);
+        assert!(difference <= GOLDEN_TOLERANCE, "{case}: {difference:e}");
     }
     let wrong = Batch {
         cases: vec![Case::Complete; 2],

@@ -1,6 +1,7 @@
 //! Owns the whole classifier: both towers, prompts and head; batches of mixed cases are split by case, and the tower of
 //! a missing modality is never run.
 
+mod batch;
 pub mod pooled;
 
 use std::collections::BTreeMap;
@@ -8,29 +9,20 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::case::{Case, Modality};
 use crate::clip::{Clip, Tokens};
 use crate::config::{ModelConfig, Task};
 use crate::error::{Error, Result};
 use crate::head::{self, Head};
 use crate::nn::Tensors;
+use crate::nn::frozen::Memory;
 use crate::prompt::folded::{FoldedPrompts, fold};
 use crate::prompt::slots::TowerPrompts;
 use crate::prompt::{self, PromptMethod};
 use crate::rng::stream;
 
 pub use crate::head::Features;
-
-/// B posts of any mix of cases.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The case of each post.
-    pub cases: Vec<Case>,
-    /// Pixels [I, 3, S, S] of the I posts that have an image, in the posts' order.
-    pub pixels: Option<Tensor>,
-    /// Tokens of the posts that have a text, in the posts' order, padded to the context length.
-    pub tokens: Option<Tokens>,
-}
+pub use batch::Batch;
+use batch::Groups;
 
 /// What the model says about the posts of one case.
 #[derive(Clone, Debug)]
@@ -93,6 +85,11 @@ impl Model {
         Ok(tensors)
     }
 
+    /// What frozen blocks keep for their gradients from now on.
+    pub fn set_memory(&mut self, memory: Memory) {
+        self.clip.set_memory(memory);
+    }
+
     /// What the model is.
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -134,24 +131,24 @@ impl Model {
     /// If the batch is empty or its parts do not belong together, or the tensor library fails.
     pub fn features(&self, batch: &Batch) -> Result<Vec<(Vec<usize>, Features)>> {
         batch.check()?;
-        let mut groups = Vec::new();
-        for case in Case::ALL {
-            let rows = places_of(&batch.cases, case);
-            if rows.is_empty() {
-                continue;
+        let groups = Groups::of(&batch.cases);
+        let mut prompts = [Vec::new(), Vec::new()];
+        for (case, rows) in groups.iter() {
+            for (of, own) in prompts.iter_mut().zip(self.prompts.towers(case)?) {
+                of.extend(own.map(|own| (own, rows.len())));
             }
-            let [image, text] = self.prompts.towers(case)?;
-            let pixels = batch.pixels_of(case)?;
-            let tokens = batch.tokens_of(case)?;
-            let image = pixels
-                .map(|pixels| self.image_features(&pixels, image.as_ref()))
-                .transpose()?;
-            let text = tokens
-                .map(|tokens| self.text_features(&tokens, text.as_ref()))
-                .transpose()?;
-            groups.push((rows, Features { case, image, text }));
         }
-        Ok(groups)
+        // A tower runs once, on the posts of all cases: few at a time would make it read its weights for little.
+        let [image, text] = prompts.map(TowerPrompts::join);
+        let image = match groups.pixels(batch)? {
+            Some(pixels) => Some(self.image_features(&pixels, image?.as_ref())?),
+            None => None,
+        };
+        let text = match groups.tokens(batch)? {
+            Some(tokens) => Some(self.text_features(&tokens, text?.as_ref())?),
+            None => None,
+        };
+        groups.features([image, text])
     }
 
     /// Features and scores of a batch, case by case in the order of the codes.
@@ -180,83 +177,6 @@ impl Model {
     /// If the tensor library fails.
     pub fn logits(&self, output: &CaseOutput) -> Result<Tensor> {
         self.head.logits(output.features.case, &output.scores)
-    }
-}
-
-impl Batch {
-    fn check(&self) -> Result<()> {
-        let images = self.pixels.as_ref().map_or(Ok(0), |pixels| pixels.dim(0))?;
-        let texts = self
-            .tokens
-            .as_ref()
-            .map_or(Ok(0), |tokens| tokens.ids.dim(0))?;
-        for (modality, given) in [(Modality::Image, images), (Modality::Text, texts)] {
-            let needed = self.cases.iter().filter(|case| case.has(modality)).count();
-            if needed != given {
-                return Err(Error::Input(format!(
-                    "the batch has {given} {name} rows, but {needed} of its posts have the {name}",
-                    name = modality.name()
-                )));
-            }
-        }
-        match self.cases.is_empty() {
-            true => Err(Error::Input("the batch is empty".into())),
-            false => Ok(()),
-        }
-    }
-
-    fn pixels_of(&self, case: Case) -> Result<Option<Tensor>> {
-        let rows = rows_of(&self.cases, case, Modality::Image);
-        rows.zip(self.pixels.as_ref())
-            .map(|(rows, pixels)| rows.of(pixels))
-            .transpose()
-    }
-
-    fn tokens_of(&self, case: Case) -> Result<Option<Tokens>> {
-        let rows = rows_of(&self.cases, case, Modality::Text);
-        rows.zip(self.tokens.as_ref())
-            .map(|(rows, tokens)| {
-                Ok(Tokens {
-                    ids: rows.of(&tokens.ids)?,
-                    eot: rows.of(&tokens.eot)?,
-                })
-            })
-            .transpose()
-    }
-}
-
-/// The places of the posts of one case in a batch.
-fn places_of(cases: &[Case], case: Case) -> Vec<usize> {
-    (0..cases.len())
-        .filter(|&place| cases[place] == case)
-        .collect()
-}
-
-/// Of the rows that carry one modality, those of one case; none if the case lacks the modality.
-fn rows_of(cases: &[Case], case: Case, modality: Modality) -> Option<Rows> {
-    let carriers = cases.iter().filter(|case| case.has(modality));
-    let rows: Vec<u32> = carriers
-        .zip(0u32..)
-        .filter(|(of, _)| **of == case)
-        .map(|(_, row)| row)
-        .collect();
-    let all = rows.len() == cases.iter().filter(|case| case.has(modality)).count();
-    case.has(modality).then_some(Rows { rows, all })
-}
-
-/// A choice of rows, which is often all of them.
-struct Rows {
-    rows: Vec<u32>,
-    all: bool,
-}
-
-impl Rows {
-    fn of(&self, tensor: &Tensor) -> Result<Tensor> {
-        if self.all {
-            return Ok(tensor.clone());
-        }
-        let index = Tensor::new(self.rows.as_slice(), tensor.device())?;
-        Ok(tensor.index_select(&index, 0)?)
     }
 }
 

@@ -5,7 +5,8 @@
 
 use candle_core::Tensor;
 
-use super::{Batch, CaseOutput, Model, places_of, rows_of};
+use super::batch::Groups;
+use super::{Batch, CaseOutput, Model};
 use crate::case::{Case, Modality};
 use crate::error::{Error, Result};
 use crate::head::Features;
@@ -55,24 +56,12 @@ impl Model {
         if batch.cases.is_empty() {
             return Err(Error::Input("the batch is empty".into()));
         }
-        let mut groups = Vec::new();
-        for case in Case::ALL {
-            let places = places_of(&batch.cases, case);
-            if places.is_empty() {
-                continue;
-            }
-            let image = batch.of(case, Modality::Image)?;
-            let text = batch.of(case, Modality::Text)?;
-            let image = image.map(|rows| self.clip.vision.project(&rows));
-            let text = text.map(|rows| self.clip.text.project(&rows));
-            let features = Features {
-                case,
-                image: image.transpose()?,
-                text: text.transpose()?,
-            };
-            groups.push((places, features));
-        }
-        Ok(groups)
+        let groups = Groups::of(&batch.cases);
+        let image = groups.sorted(batch.image.as_ref(), Modality::Image)?;
+        let image = image.map(|rows| self.clip.vision.project(&rows));
+        let text = groups.sorted(batch.text.as_ref(), Modality::Text)?;
+        let text = text.map(|rows| self.clip.text.project(&rows));
+        groups.features([image.transpose()?, text.transpose()?])
     }
 
     /// Features and scores of pooled posts: equal to [`Model::forward`] of the posts themselves.
@@ -81,19 +70,5 @@ impl Model {
     /// As [`Model::features_of_pooled`].
     pub fn forward_pooled(&self, batch: &PooledBatch) -> Result<Vec<CaseOutput>> {
         self.outputs(self.features_of_pooled(batch)?)
-    }
-}
-
-impl PooledBatch {
-    /// The pooled tokens of one modality of the posts of one case, if the case has it.
-    fn of(&self, case: Case, modality: Modality) -> Result<Option<Tensor>> {
-        let pooled = match modality {
-            Modality::Image => &self.image,
-            Modality::Text => &self.text,
-        };
-        let rows = rows_of(&self.cases, case, modality);
-        rows.zip(pooled.as_ref())
-            .map(|(rows, pooled)| rows.of(pooled))
-            .transpose()
     }
 }

@@ -5,11 +5,13 @@ use candle_core::{D, Tensor};
 use crate::error::Result;
 use crate::nn::attention::{Mask, Prefix, attention};
 use crate::nn::linear::Linear;
+use crate::nn::repeat;
 
-/// The prompts of one tower for one case. Everything here is the same for all posts of the case, save the dynamic rows.
+/// The prompts of one tower for one case, or for the posts of several. Rows are [n, d], the same for all posts, or post by
+/// post [B, n, d].
 #[derive(Clone, Debug, Default)]
 pub struct TowerPrompts {
-    /// Rows [n, d] placed before CLS or SOT at the input of block 0, after position embedding and pre-norm.
+    /// Rows placed before CLS or SOT at the input of block 0, after position embedding and pre-norm.
     pub prepend: Option<Tensor>,
     /// Further rows computed from the tower's own block-0 input, placed after `prepend`.
     pub dynamic: Option<DynamicPrompt>,
@@ -24,9 +26,9 @@ pub enum Slot<T = Tensor> {
     /// Nothing: rows are carried on as the block before left them.
     #[default]
     Carry,
-    /// These rows [r, d] overwrite the first r of the block's input.
+    /// These r rows overwrite the first ones of the block's input.
     Overwrite(T),
-    /// These rows [r, d] come in front of the block's input, which grows.
+    /// These rows come in front of the block's input, which grows.
     Prepend(T),
     /// The block's attention looks at these keys and values too.
     Attend(Prefix<T>),
@@ -36,7 +38,7 @@ pub enum Slot<T = Tensor> {
 /// padding included and unmasked (DCP; method: section 2).
 #[derive(Clone, Debug)]
 pub struct DynamicPrompt {
-    /// Projected queries [n, d], a constant of the case.
+    /// Projected queries [n, d], a constant of the case, or post by post [B, n, d].
     pub query: Tensor,
     /// Key projection d -> d.
     pub key: Linear,
@@ -66,6 +68,40 @@ impl DynamicPrompt {
 }
 
 impl TowerPrompts {
+    /// The prompts of posts of several cases, side by side: so many posts have the first ones, and so on. Nothing if
+    /// there are none. All must be of one method, whose layers they share.
+    ///
+    /// # Errors
+    /// If they are not of one method.
+    pub fn join(parts: Vec<(Self, usize)>) -> Result<Option<Self>> {
+        let posts: Vec<usize> = parts.iter().map(|(_, posts)| *posts).collect();
+        let mut parts = parts.into_iter().map(|(prompts, _)| prompts);
+        let Some(first) = parts.next() else {
+            return Ok(None);
+        };
+        let mut all = vec![first];
+        all.extend(parts);
+        if let [_] = all.as_slice() {
+            return Ok(all.pop());
+        }
+        let layers = all.iter().map(|prompts| prompts.slots.len()).max();
+        let prepends = all.iter().map(|prompts| prompts.prepend.as_ref());
+        let dynamic = all.iter().map(|prompts| prompts.dynamic.as_ref());
+        let queries = join_rows(dynamic.map(|of| of.map(|of| &of.query)), &posts)?;
+        let slots = (0..layers.unwrap_or(0)).map(|layer| {
+            let slots = all.iter().map(|prompts| prompts.slots.get(layer));
+            Slot::join(&slots.collect::<Vec<_>>(), &posts)
+        });
+        Ok(Some(Self {
+            prepend: join_rows(prepends, &posts)?,
+            slots: slots.collect::<Result<_>>()?,
+            dynamic: queries.and_then(|query| {
+                let first = all.first()?.dynamic.clone()?;
+                Some(DynamicPrompt { query, ..first })
+            }),
+        }))
+    }
+
     /// Puts the rows in front of block 0's input `x` [B, T, d]; gives the longer input and how many rows were added.
     ///
     /// # Errors
@@ -95,10 +131,10 @@ impl TowerPrompts {
         let (rows, kept, added) = match self.slots.get(layer) {
             None | Some(Slot::Carry | Slot::Attend(_)) => return Ok((x, 0)),
             Some(Slot::Overwrite(rows)) => {
-                let (fresh, tokens) = (rows.dim(0)?, x.dim(1)?);
+                let (fresh, tokens) = (rows.dim(D::Minus2)?, x.dim(1)?);
                 (rows, x.narrow(1, fresh, tokens.saturating_sub(fresh))?, 0)
             }
-            Some(Slot::Prepend(rows)) => (rows, x, rows.dim(0)?),
+            Some(Slot::Prepend(rows)) => (rows, x, rows.dim(D::Minus2)?),
         };
         let rows = repeat(rows, kept.dim(0)?)?;
         Ok((Tensor::cat(&[&rows, &kept], 1)?, added))
@@ -113,8 +149,53 @@ impl TowerPrompts {
     }
 }
 
-/// [n, d] to [batch, n, d].
-fn repeat(rows: &Tensor, batch: usize) -> Result<Tensor> {
-    let (n, d) = rows.dims2()?;
-    Ok(rows.unsqueeze(0)?.broadcast_as((batch, n, d))?)
+impl Slot {
+    fn join(slots: &[Option<&Self>], posts: &[usize]) -> Result<Self> {
+        let rows = |of: fn(&Self) -> Option<&Tensor>| {
+            join_rows(slots.iter().map(|slot| slot.and_then(of)), posts)
+        };
+        let overwrite = rows(|slot| match slot {
+            Self::Overwrite(rows) => Some(rows),
+            _ => None,
+        })?;
+        let prepend = rows(|slot| match slot {
+            Self::Prepend(rows) => Some(rows),
+            _ => None,
+        })?;
+        let keys = rows(|slot| match slot {
+            Self::Attend(prefix) => Some(&prefix.keys),
+            _ => None,
+        })?;
+        let values = rows(|slot| match slot {
+            Self::Attend(prefix) => Some(&prefix.values),
+            _ => None,
+        })?;
+        Ok(match (overwrite, prepend, keys.zip(values)) {
+            (Some(rows), ..) => Self::Overwrite(rows),
+            (_, Some(rows), _) => Self::Prepend(rows),
+            (.., Some((keys, values))) => Self::Attend(Prefix { keys, values }),
+            _ => Self::Carry,
+        })
+    }
+}
+
+/// The rows of several cases post by post, [B, n, d]; nothing if no case has any.
+fn join_rows<'a>(
+    rows: impl Iterator<Item = Option<&'a Tensor>>,
+    posts: &[usize],
+) -> Result<Option<Tensor>> {
+    let rows: Vec<&Tensor> = rows.flatten().collect();
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    if rows.len() != posts.len() {
+        return Err(crate::Error::Input(
+            "the posts of a batch have prompts of different methods".into(),
+        ));
+    }
+    let each = rows
+        .iter()
+        .zip(posts)
+        .map(|(rows, &posts)| repeat(rows, posts));
+    Ok(Some(Tensor::cat(&each.collect::<Result<Vec<_>>>()?, 0)?))
 }
