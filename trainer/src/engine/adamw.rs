@@ -1,13 +1,17 @@
 //! Owns the optimiser: AdamW, or Adam, with named moments that are saved and restored with the checkpoint.
 
+mod update;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use shared::nn::Tensors;
 
 use super::parameters::Parameters;
+use update::{Update, square, with_values};
 
 /// Where the weight decay acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,24 +110,24 @@ impl AdamW {
     /// # Errors
     /// If a gradient is not finite (nothing has been changed then), belongs to no parameter or has another size.
     pub fn step(&mut self, parameters: &Parameters, gradients: &Tensors, rate: f64) -> Result<f64> {
-        let mut flat = Vec::with_capacity(gradients.len());
-        let mut squares = 0.0;
-        for (name, gradient) in gradients {
-            let values = values_of(gradient).with_context(|| format!("gradient of {name}"))?;
-            // One lane of f64 per 8 values: exact enough for a norm, and fast.
-            let square: f64 = values
-                .chunks(8)
-                .map(|chunk| f64::from(chunk.iter().map(|x| x * x).sum::<f32>()))
-                .sum();
-            if !square.is_finite() {
-                bail!(
-                    "the gradient of {name} is not finite; lower the learning rate or set a clip_norm"
-                );
-            }
-            squares += square;
-            flat.push((name, values));
-        }
-        let norm = squares.sqrt();
+        let flat: Vec<(&String, Tensor)> = gradients
+            .iter()
+            .map(|(name, gradient)| Ok((name, gradient.to_device(&Device::Cpu)?.contiguous()?)))
+            .collect::<Result<_>>()?;
+        let squares: Vec<f64> = flat
+            .par_iter()
+            .map(|(name, gradient)| {
+                let square = with_values(gradient, square)
+                    .with_context(|| format!("gradient of {name}"))?;
+                if !square.is_finite() {
+                    bail!(
+                        "the gradient of {name} is not finite; lower the learning rate or set a clip_norm"
+                    );
+                }
+                Ok(square)
+            })
+            .collect::<Result<_>>()?;
+        let norm = squares.iter().sum::<f64>().sqrt();
         let scale = match self.settings.clip_norm {
             Some(most) if norm > most => (most / (norm + 1e-6)) as f32,
             _ => 1.0,
@@ -134,20 +138,21 @@ impl AdamW {
             else {
                 bail!("there is a gradient for {name}, but no such parameter");
             };
-            let mut values = values_of(variable.as_tensor())?;
-            if gradient.len() != values.len() {
-                bail!(
-                    "the gradient of {name} has {} values, the parameter {}",
-                    gradient.len(),
-                    values.len()
-                );
+            let (given, own) = (gradient.elem_count(), variable.elem_count());
+            if given != own {
+                bail!("the gradient of {name} has {given} values, the parameter {own}");
             }
-            update(&self.settings, moments, &mut values, &gradient, scale, rate);
-            variable.set(&Tensor::from_vec(
-                values,
-                variable.shape(),
-                variable.device(),
-            )?)?;
+            let update = Update::new(&self.settings, moments, scale, rate);
+            let place = || format!("parameter {name}");
+            if variable.device().is_cpu() {
+                variable
+                    .inplace_op2(&gradient, &update)
+                    .with_context(place)?;
+            } else {
+                let values = variable.as_tensor().to_device(&Device::Cpu)?;
+                values.inplace_op2(&gradient, &update).with_context(place)?;
+                variable.set(&values.to_device(variable.device())?)?;
+            }
         }
         Ok(norm)
     }
@@ -189,7 +194,7 @@ impl AdamW {
                 ("first", &mut moments.first),
                 ("second", &mut moments.second),
             ] {
-                let found = values_of(find(format!("{kind}.{name}"))?)?;
+                let found = find(format!("{kind}.{name}"))?.flatten_all()?.to_vec1()?;
                 if found.len() != values.len() {
                     bail!(
                         "the optimiser's tensor {kind}.{name} has {} values, not {}",
@@ -206,61 +211,6 @@ impl AdamW {
         }
         Ok(())
     }
-}
-
-/// The update of one parameter on flat slices, in f32 with the corrections in f64.
-fn update(
-    settings: &AdamWSettings,
-    moments: &mut Moments,
-    values: &mut [f32],
-    gradient: &[f32],
-    scale: f32,
-    rate: f64,
-) {
-    moments.steps += 1;
-    let steps = f64::from(moments.steps);
-    let (correct1, correct2) = (
-        1.0 - settings.beta1.powf(steps),
-        1.0 - settings.beta2.powf(steps),
-    );
-    let size = (rate * correct2.sqrt() / correct1) as f32;
-    let decay = if moments.decays {
-        settings.weight_decay
-    } else {
-        0.0
-    };
-    let (shrink, pull, eps) = match settings.kind {
-        Kind::AdamW => ((rate * decay) as f32, 0.0, settings.eps),
-        Kind::Adam => (0.0, decay as f32, settings.eps * correct2.sqrt()),
-    };
-    let (beta1, beta2, eps) = (settings.beta1 as f32, settings.beta2 as f32, eps as f32);
-    let (rest1, rest2) = ((1.0 - settings.beta1) as f32, (1.0 - settings.beta2) as f32);
-    let both = moments.first.iter_mut().zip(&mut moments.second);
-    for ((value, gradient), (first, second)) in values.iter_mut().zip(gradient).zip(both) {
-        let g = gradient * scale + pull * *value;
-        *first = beta1 * *first + rest1 * g;
-        *second = beta2 * *second + rest2 * g * g;
-        *value -= size * *first / (second.sqrt() + eps);
-        *value -= shrink * *value;
-    }
-}
-
-/// A tensor's values in row-major order: one copy on the CPU.
-fn values_of(tensor: &Tensor) -> Result<Vec<f32>> {
-    if tensor.dtype() != DType::F32 {
-        bail!(
-            "the tensor is {:?}; the optimiser works in f32",
-            tensor.dtype()
-        );
-    }
-    let (storage, layout) = tensor.storage_and_layout();
-    if let (Storage::Cpu(CpuStorage::F32(all)), Some((start, end))) =
-        (&*storage, layout.contiguous_offsets())
-    {
-        return Ok(all[start..end].to_vec());
-    }
-    drop(storage);
-    Ok(tensor.flatten_all()?.to_vec1::<f32>()?)
 }
 
 #[cfg(test)]

@@ -214,7 +214,9 @@ impl<'a> Fit<'a> {
         let rate = self.schedule.rate(step);
         let (mut gradients, mut seen) = (Tensors::new(), Predictions::default());
         let mut values = Values::new();
-        for sample in ahead.next()? {
+        let samples = ahead.next()?;
+        let waited = start.elapsed().as_secs_f64();
+        for sample in samples {
             let targets = sample.targets(classes, &self.device)?;
             let outputs = sample.batch.forward(model)?;
             let progress = self.schedule.progress(step);
@@ -262,6 +264,7 @@ impl<'a> Fit<'a> {
             rate,
             posts: seen.len(),
             seconds: start.elapsed().as_secs_f64(),
+            waited,
             values: values.clone(),
         })?;
         Ok(values)

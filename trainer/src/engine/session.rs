@@ -8,6 +8,7 @@ use candle_core::Device;
 use shared::config::{ModelConfig, PromptConfig};
 use shared::head;
 use shared::model::Model;
+use shared::nn::frozen::Memory;
 
 use super::assembly::Assembly;
 use super::dataset::{self, Dataset};
@@ -60,7 +61,11 @@ impl<'a> Session<'a> {
             classes: data.classes.clone(),
         };
         let tuned = settings.model.train_norms_and_projection;
-        let assembly = Assembly::fresh(&config, &clip.tensors, tuned, settings.train.seed, device)?;
+        let mut assembly =
+            Assembly::fresh(&config, &clip.tensors, tuned, settings.train.seed, device)?;
+        if settings.train.recompute {
+            assembly.model.set_memory(Memory::Recompute);
+        }
         Ok(Self {
             settings,
             dir,

@@ -218,7 +218,9 @@ impl Session {
                 floor: settings.optimiser.floor,
             };
             while state.step < until {
+                let asked = Instant::now();
                 let batch = feed.batch(state.step, device)?;
+                let waited = asked.elapsed().as_secs_f64();
                 let loss = objective.loss(&batch)?;
                 let mut values = Values::new();
                 for (name, part) in &loss.parts {
@@ -255,6 +257,7 @@ impl Session {
                     rate,
                     posts,
                     seconds,
+                    waited,
                     values,
                 })?;
 

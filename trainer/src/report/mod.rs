@@ -42,6 +42,9 @@ pub enum Event {
         posts: usize,
         /// Seconds since the last step, waiting for data included.
         seconds: f64,
+        /// Seconds of these in which the next posts were not ready.
+        #[serde(default)]
+        waited: f64,
         /// The loss and its parts, training metrics, the gradient's norm.
         values: Values,
     },

@@ -18,6 +18,8 @@ pub struct Progress {
     posts_per_second: f64,
     seconds_per_step: f64,
     last_line: Option<Instant>,
+    /// Seconds of steps, and of waiting in them.
+    spent: [f64; 2],
 }
 
 impl Progress {
@@ -35,6 +37,7 @@ impl Progress {
             posts_per_second: 0.0,
             seconds_per_step: 0.0,
             last_line: None,
+            spent: [0.0; 2],
         }
     }
 
@@ -111,9 +114,12 @@ impl Subscriber for Progress {
                 epoch,
                 posts,
                 seconds,
+                waited,
                 values,
                 ..
             } => {
+                self.spent[0] += seconds;
+                self.spent[1] += waited;
                 self.step(*step, *epoch, *posts, *seconds, values);
             }
             Event::Measured {
@@ -142,8 +148,10 @@ impl Subscriber for Progress {
                 if let Some(bar) = &self.bar {
                     bar.finish_and_clear();
                 }
+                let [all, waited] = self.spent;
+                let share = 100.0 * waited / all.max(1e-9);
                 self.line(&format!(
-                    "{step} steps done, {} in this run",
+                    "{step} steps done, {} in this run; {share:.1} % of the steps' time waiting for data",
                     duration(*seconds)
                 ));
             }
