@@ -124,6 +124,8 @@ fn install(package: &str, version: &str, features: &str, locked: bool) -> Result
             .args(features.split_whitespace())
             .env("CARGO_TARGET_DIR", format!("{FOLDER}/build"))
             .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
             .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
             .env_remove("RUSTFLAGS"),
     )

@@ -58,6 +58,10 @@ impl Encoder {
         if self.mask == Mask::Causal {
             x = x.narrow(1, 0, added + needed)?.contiguous()?;
         }
+        let overwritten = |layer| prompts.map_or(Ok(0), |prompts| prompts.overwritten(layer));
+        if let first @ 1.. = overwritten(0)? {
+            x = x.narrow(1, first, x.dim(1)?.saturating_sub(first))?;
+        }
         let last = self.blocks.len().saturating_sub(1);
         for (layer, block) in self.blocks.iter().enumerate() {
             let mut prefix = None;
@@ -70,7 +74,7 @@ impl Encoder {
                 let places: Vec<usize> = pooled.iter().map(|place| place + added).collect();
                 return block.forward_at(&x, prefix, &places);
             }
-            x = block.forward(&x, prefix)?;
+            x = block.forward_behind(&x, prefix, overwritten(layer + 1)?)?;
         }
         Err(Error::Input("a tower has no blocks".into()))
     }

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 use super::attention::{Mask, Prefix, attention};
-use super::frozen::{self, Memory};
+use super::frozen::{self, Chosen, Memory};
 use super::fused;
 use super::linear::Linear;
 use super::norm::LayerNorm;
@@ -127,10 +127,28 @@ impl Block {
     /// # Errors
     /// If the shape of `x` or of the prefix does not fit.
     pub fn forward(&self, x: &Tensor, prefix: Option<&Prefix>) -> Result<Tensor> {
+        self.forward_behind(x, prefix, 0)
+    }
+
+    /// What [`Block::forward`] gives without the first tokens of each post, [B, T - first, d]: what overwrites these in the
+    /// next block's input needs no more.
+    ///
+    /// # Errors
+    /// If the shape of `x` or of the prefix does not fit, or there are no other tokens.
+    pub fn forward_behind(
+        &self,
+        x: &Tensor,
+        prefix: Option<&Prefix>,
+        first: usize,
+    ) -> Result<Tensor> {
         if self.frozen && prefix.is_none() && fused(x) {
-            return frozen::run(self, x, None, self.memory);
+            return frozen::run(self, x, Chosen::Behind(first), self.memory);
         }
-        self.feed_forward(x, &self.attend(x, prefix)?)
+        let y = self.feed_forward(x, &self.attend(x, prefix)?)?;
+        Ok(match first {
+            0 => y,
+            _ => y.narrow(1, first, y.dim(1)?.saturating_sub(first))?,
+        })
     }
 
     /// What [`Block::forward`] gives at one token of each post only, [B, d]; `tokens` are their places in the posts.
@@ -145,7 +163,7 @@ impl Block {
         tokens: &[usize],
     ) -> Result<Tensor> {
         if self.frozen && prefix.is_none() && fused(x) {
-            return frozen::run(self, x, Some(tokens), self.memory);
+            return frozen::run(self, x, Chosen::One(tokens.to_vec()), self.memory);
         }
         let length = x.dim(1)?;
         let rows = tokens.iter().enumerate();

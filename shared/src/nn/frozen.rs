@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, 
 
 use super::attention::Mask;
 use super::block::{Block, BlockShape};
-use super::kernels::block::{Kept, Layer, Sizes, Weights, backward, forward};
+use super::kernels::block::{Kept, Layer, Sizes, Wanted, Weights, backward, forward};
 use super::kernels::{self, Values};
 use super::linear::Linear;
 use super::norm::LayerNorm;
@@ -32,20 +32,24 @@ pub(super) fn applies(shape: &BlockShape, norms: [&LayerNorm; 2], layers: [&Line
     shape.activation == Activation::QuickGelu && !trained && whole
 }
 
-/// The block's output for x [B, T, d]: [B, T, d], or for the wanted tokens, one a post, [B, d].
+/// The tokens whose output is wanted.
+#[derive(Clone, Debug)]
+pub(super) enum Chosen {
+    /// So many of each post are not, from the first on.
+    Behind(usize),
+    /// One a post, counted in the post.
+    One(Vec<usize>),
+}
+
+/// The block's output for x [B, T, d]: [B, m, d] for the m wanted tokens, or [B, d] for one a post.
 ///
 /// # Errors
 /// If the width is not the block's, or a wanted token is not there.
-pub(super) fn run(
-    block: &Block,
-    x: &Tensor,
-    wanted: Option<&[usize]>,
-    memory: Memory,
-) -> Result<Tensor> {
+pub(super) fn run(block: &Block, x: &Tensor, wanted: Chosen, memory: Memory) -> Result<Tensor> {
     let x = x.contiguous()?;
     let op = Frozen {
         block: block.clone(),
-        wanted: wanted.map(<[usize]>::to_vec),
+        wanted,
         keeps: memory == Memory::Keep && x.track_op(),
         kept: Mutex::default(),
     };
@@ -54,7 +58,7 @@ pub(super) fn run(
 
 struct Frozen {
     block: Block,
-    wanted: Option<Vec<usize>>,
+    wanted: Chosen,
     keeps: bool,
     kept: Mutex<Option<Kept>>,
 }
@@ -115,17 +119,21 @@ impl Frozen {
                 own.width
             );
         }
-        if let Some(wanted) = &self.wanted
-            && (wanted.len() != batch || wanted.iter().any(|&token| token >= tokens))
-        {
-            candle_core::bail!("tokens {wanted:?} are wanted of {batch} posts of {tokens}");
-        }
+        let wanted = match &self.wanted {
+            Chosen::Behind(first) if *first < tokens => Wanted::Behind(*first),
+            Chosen::One(wanted)
+                if wanted.len() == batch && wanted.iter().all(|&token| token < tokens) =>
+            {
+                Wanted::One(wanted)
+            }
+            other => candle_core::bail!("tokens {other:?} are wanted of {batch} posts of {tokens}"),
+        };
         Ok(Sizes {
             batch,
             tokens,
             heads: own.heads,
             causal: own.mask == Mask::Causal,
-            wanted: self.wanted.as_deref(),
+            wanted,
         })
     }
 }
@@ -142,9 +150,10 @@ impl CustomOp1 for Frozen {
         if self.keeps {
             *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         }
-        let shape = match &self.wanted {
-            None => layout.shape().clone(),
-            Some(_) => Shape::from((sizes.batch, self.block.shape().width)),
+        let width = self.block.shape().width;
+        let shape = match self.wanted {
+            Chosen::Behind(first) => Shape::from((sizes.batch, sizes.tokens - first, width)),
+            Chosen::One(_) => Shape::from((sizes.batch, width)),
         };
         Ok((CpuStorage::F32(out), shape))
     }
@@ -231,11 +240,18 @@ mod tests {
             let x = Var::from_tensor(&x.unwrap()).unwrap();
             let weights = rng::normal(&mut rng::stream(8, "w"), &[3, 7, WIDTH], 1.0, &Device::Cpu);
             let weights = weights.unwrap();
-            for wanted in [None, Some([0, 6, 3])] {
+            for wanted in [
+                Chosen::Behind(0),
+                Chosen::Behind(3),
+                Chosen::One(vec![0, 6, 3]),
+            ] {
                 let run = |block: &Block| {
                     let (y, weights) = match &wanted {
-                        None => (block.forward(&x, None).unwrap(), weights.clone()),
-                        Some(tokens) => (
+                        Chosen::Behind(first) => (
+                            block.forward_behind(&x, None, *first).unwrap(),
+                            weights.narrow(1, *first, 7 - first).unwrap(),
+                        ),
+                        Chosen::One(tokens) => (
                             block.forward_at(&x, None, tokens).unwrap(),
                             weights.narrow(1, 0, 1).unwrap().squeeze(1).unwrap(),
                         ),
@@ -265,7 +281,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("[1, 3] are wanted of 2 posts of 3"),
+            error.contains("[1, 3]) are wanted of 2 posts of 3"),
             "{error}"
         );
         let narrow = x.narrow(2, 0, 8).unwrap();

@@ -123,17 +123,27 @@ impl TowerPrompts {
         Ok((Tensor::cat(&parts, 1)?, added))
     }
 
-    /// The input of block `layer`, given the output `x` [B, T, d] of the block before, and how many rows were added.
+    /// How many of the first rows are overwritten before block `layer`: nothing needs to compute them.
     ///
     /// # Errors
-    /// If widths do not agree, or there are fewer rows than are to be overwritten.
+    /// If the rows are no matrices.
+    pub fn overwritten(&self, layer: usize) -> Result<usize> {
+        match self.slots.get(layer) {
+            Some(Slot::Overwrite(rows)) => Ok(rows.dim(D::Minus2)?),
+            _ => Ok(0),
+        }
+    }
+
+    /// The input of block `layer`, given the output `x` [B, T, d] of the block before without its
+    /// [`overwritten`](Self::overwritten) rows, and how many rows were added.
+    ///
+    /// # Errors
+    /// If widths do not agree.
     pub fn before(&self, layer: usize, x: Tensor) -> Result<(Tensor, usize)> {
         let (rows, kept, added) = match self.slots.get(layer) {
             None | Some(Slot::Carry | Slot::Attend(_)) => return Ok((x, 0)),
-            Some(Slot::Overwrite(rows)) => {
-                let (fresh, tokens) = (rows.dim(D::Minus2)?, x.dim(1)?);
-                (rows, x.narrow(1, fresh, tokens.saturating_sub(fresh))?, 0)
-            }
+            // The block before has left out what they overwrite.
+            Some(Slot::Overwrite(rows)) => (rows, x, 0),
             Some(Slot::Prepend(rows)) => (rows, x, rows.dim(D::Minus2)?),
         };
         let rows = repeat(rows, kept.dim(0)?)?;

@@ -42,8 +42,17 @@ pub(in crate::nn) struct Sizes<'a> {
     pub(in crate::nn) heads: usize,
     /// Whether a token sees none behind itself.
     pub(in crate::nn) causal: bool,
-    /// If given, only these tokens are wanted: one a post, counted in the post.
-    pub(in crate::nn) wanted: Option<&'a [usize]>,
+    /// The tokens whose output is wanted.
+    pub(in crate::nn) wanted: Wanted<'a>,
+}
+
+/// The tokens whose output is wanted.
+#[derive(Clone, Copy)]
+pub(in crate::nn) enum Wanted<'a> {
+    /// So many of each post are not, from the first on.
+    Behind(usize),
+    /// One a post, counted in the post.
+    One(&'a [usize]),
 }
 
 /// What the backward pass needs of the forward pass; m are the wanted tokens, n all of them.
@@ -126,38 +135,42 @@ impl<'a> Layer<'a> {
 
 impl Sizes<'_> {
     fn attention<'s>(&self, width: usize, seen: &'s [usize]) -> Shape<'s> {
+        let (queries, own) = match self.wanted {
+            Wanted::Behind(first) => (self.tokens - first, Sight::Causal),
+            Wanted::One(_) => (1, Sight::First(seen)),
+        };
         Shape {
             batch: self.batch,
-            queries: if self.wanted.is_some() {
-                1
-            } else {
-                self.tokens
-            },
+            queries,
             keys: self.tokens,
             width,
             heads: self.heads,
-            sight: match (self.causal, self.wanted.is_some()) {
-                (false, _) => Sight::All,
-                (true, false) => Sight::Causal,
-                (true, true) => Sight::First(seen),
-            },
+            sight: if self.causal { own } else { Sight::All },
         }
     }
 
     /// How many keys each post's only query sees.
     fn seen(&self) -> Vec<usize> {
-        let wanted = self.wanted.unwrap_or_default();
-        wanted.iter().map(|token| token + 1).collect()
+        match self.wanted {
+            Wanted::Behind(_) => Vec::new(),
+            Wanted::One(tokens) => tokens.iter().map(|token| token + 1).collect(),
+        }
     }
 
-    /// The wanted tokens' rows among all.
+    /// The wanted tokens' rows among all, if they are not all.
     fn rows(&self) -> Option<Vec<usize>> {
-        let places = self.wanted?.iter().enumerate();
-        Some(
-            places
-                .map(|(post, token)| post * self.tokens + token)
-                .collect(),
-        )
+        let post = |post: usize| post * self.tokens;
+        match self.wanted {
+            Wanted::Behind(0) => None,
+            Wanted::Behind(first) => {
+                let posts = (0..self.batch).map(post);
+                Some(posts.flat_map(|at| at + first..at + self.tokens).collect())
+            }
+            Wanted::One(tokens) => {
+                let places = tokens.iter().enumerate();
+                Some(places.map(|(of, token)| post(of) + token).collect())
+            }
+        }
     }
 }
 
