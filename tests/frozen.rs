@@ -1,6 +1,9 @@
 //! Owns the proof that training on pooled tokens computed beforehand is training on the posts themselves.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use candle_core::{Device, Tensor};
+use shared::Case;
 use shared::config::{HeadConfig, ModelConfig};
 use tests::tiny;
 use trainer::clip_folder;
@@ -9,6 +12,7 @@ use trainer::engine::assembly::Assembly;
 use trainer::engine::dataset::Dataset;
 use trainer::engine::evaluate;
 use trainer::engine::frozen::FrozenSource;
+use trainer::engine::source::{Input, Source};
 use trainer::settings::Settings;
 
 fn settings(clip: &std::path::Path, prompt: &str) -> Settings {
@@ -101,4 +105,78 @@ fn a_model_with_prompts_cannot_be_frozen() {
         format!("{error:#}").contains("without prompts"),
         "{error:#}"
     );
+}
+
+/// A source that counts how often it is asked.
+struct Counted<'a> {
+    posts: &'a dyn Source,
+    asked: AtomicUsize,
+}
+
+impl Source for Counted<'_> {
+    fn len(&self) -> usize {
+        self.posts.len()
+    }
+
+    fn case(&self, post: usize) -> Case {
+        self.posts.case(post)
+    }
+
+    fn classes(&self, post: usize) -> &[usize] {
+        self.posts.classes(post)
+    }
+
+    fn fingerprint(&self) -> Option<&str> {
+        self.posts.fingerprint()
+    }
+
+    fn batch(&self, posts: &[usize], cases: &[Case]) -> anyhow::Result<Input> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.posts.batch(posts, cases)
+    }
+}
+
+#[test]
+fn pooled_tokens_are_found_by_later_runs_if_posts_and_clip_are_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    tiny::clip_folder(folder.path()).unwrap();
+    let settings = settings(folder.path(), "none");
+    let clip = clip_folder::load(folder.path(), &Device::Cpu).unwrap();
+    let data = Dataset::open(&settings, &[Split::Train], None, &clip, &Device::Cpu).unwrap();
+    let mut assembly = model(&settings, &data, &clip);
+    let posts = Counted {
+        posts: data.source(Split::Train).unwrap(),
+        asked: AtomicUsize::new(0),
+    };
+    let kept = folder.path().join("kept");
+    let pooled = |assembly: &Assembly| {
+        posts.asked.store(0, Ordering::Relaxed);
+        let frozen = FrozenSource::kept(&posts, assembly, &kept, &Device::Cpu).unwrap();
+        let asked = posts.asked.load(Ordering::Relaxed) > 0;
+        let all: Vec<usize> = (0..frozen.len()).collect();
+        let cases: Vec<Case> = all.iter().map(|&post| frozen.case(post)).collect();
+        let Input::Pooled(batch) = frozen.batch(&all, &cases).unwrap() else {
+            panic!("these are no pooled tokens");
+        };
+        let values = [batch.image.unwrap(), batch.text.unwrap()]
+            .map(|rows| rows.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        (asked, values)
+    };
+    let (asked, first) = pooled(&assembly);
+    assert!(asked);
+    assert_eq!(pooled(&assembly), (false, first.clone()));
+
+    let files = || -> Vec<_> {
+        let entries = std::fs::read_dir(&kept).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let [file] = files().try_into().unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(pooled(&assembly), (true, first.clone()));
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+
+    assembly.clip_sha256 = "another".into();
+    assert_eq!(pooled(&assembly), (true, first));
+    assert_eq!(files().len(), 2);
 }

@@ -45,6 +45,10 @@ pub struct DataSettings {
     pub format: Format,
     /// The folder with `data.jsonl`; not used by synthetic data.
     pub path: PathBuf,
+    /// A folder that keeps preprocessed pictures for this run and later ones; without it they are kept in memory up to
+    /// 2 GiB, and made anew each time beyond that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<PathBuf>,
     /// At most this many posts per split, for a quick try.
     pub limit: Option<usize>,
     /// The field (or column) that holds the classes, if it is not called `label` or `labels`.
@@ -127,6 +131,7 @@ impl Default for DataSettings {
             format: Format::Jsonl,
             path: "data/emoji".into(),
             limit: None,
+            cache: None,
             label: None,
             min_posts: 0,
             plots: Plots::All,

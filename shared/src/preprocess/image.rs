@@ -176,7 +176,7 @@ impl ImagePreprocessor {
     /// than a crop that nothing was resized for.
     pub fn pixels(&self, bytes: &[u8]) -> Result<Vec<f32>> {
         let picture = decode::decode(bytes, self.background, self.limits)?;
-        Ok(self.normalise(&self.window(&picture)?))
+        Ok(self.normalise(&self.window(&picture)?.data))
     }
 
     /// The part of a picture that the crop leaves: left, top, width and height as shares of the upright picture's.
@@ -210,11 +210,12 @@ impl ImagePreprocessor {
                 data.len()
             )));
         }
-        Ok(self.normalise(&self.window(&Rgb {
+        let picture = Rgb {
             width,
             height,
             data,
-        })?))
+        };
+        Ok(self.normalise(&self.window(&picture)?.data))
     }
 
     /// The 8-bit picture [S, S, 3] that is normalised: resized and cropped.
@@ -224,6 +225,21 @@ impl ImagePreprocessor {
     pub fn bytes(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         let picture = decode::decode(bytes, self.background, self.limits)?;
         Ok(self.window(&picture)?.data)
+    }
+
+    /// The pixels [3, S, S] of what [`Self::bytes`] gave.
+    ///
+    /// # Errors
+    /// If these are not so many bytes.
+    pub fn pixels_of(&self, window: &[u8]) -> Result<Vec<f32>> {
+        let length = 3 * self.size().pow(2);
+        if window.len() != length {
+            return Err(Error::Input(format!(
+                "a preprocessed picture has {} bytes instead of {length}",
+                window.len()
+            )));
+        }
+        Ok(self.normalise(window))
     }
 
     /// Stacks the pixels of many pictures: [B, 3, S, S].
@@ -349,8 +365,8 @@ impl ImagePreprocessor {
         })
     }
 
-    fn normalise(&self, picture: &Rgb) -> Vec<f32> {
-        let area = picture.width * picture.height;
+    fn normalise(&self, window: &[u8]) -> Vec<f32> {
+        let area = window.len() / 3;
         let mut pixels = vec![0f32; 3 * area];
         let factor = if self.do_rescale {
             self.rescale_factor as f32
@@ -363,7 +379,7 @@ impl ImagePreprocessor {
             } else {
                 (0.0, 1.0)
             };
-            for (pixel, rgb) in plane.iter_mut().zip(picture.data.chunks_exact(3)) {
+            for (pixel, rgb) in plane.iter_mut().zip(window.chunks_exact(3)) {
                 *pixel = (f32::from(rgb[channel]) * factor - mean) / deviation;
             }
         }

@@ -1,18 +1,19 @@
-//! Owns posts from disk as a source of batches: read and preprocessed once if they fit in memory, else on the way.
+//! Owns posts from disk as a source of batches.
+
+use std::fmt::Write;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 use shared::model::Batch;
 use shared::preprocess::image::ImagePreprocessor;
 use shared::preprocess::text::{Encoded, TextTokenizer};
 use shared::{Case, Modality};
 
+use super::pictures::{self, Cache, Pictures};
 use super::record::{self, Post};
 use crate::engine::source::{Input, Source};
-
-/// Bytes of preprocessed pictures that are kept in memory unless told otherwise.
-pub const CACHE: usize = 2 << 30;
 
 /// The posts of one split. Batches are asked for by post number and depend on nothing else, so that any batch of a run
 /// can be made alone and a resumed run goes on in the middle of an epoch.
@@ -22,16 +23,16 @@ pub struct Loader {
     classes: Vec<Vec<usize>>,
     rows: Vec<usize>,
     tokens: Vec<Option<Encoded>>,
-    /// Preprocessed pictures by post, unless they are too many.
-    pixels: Option<Vec<Option<Vec<f32>>>>,
+    pictures: Pictures,
     images: ImagePreprocessor,
     tokenizer: TextTokenizer,
     device: Device,
+    fingerprint: String,
 }
 
 impl Loader {
-    /// Takes the posts of one split. Texts are tokenised now; pictures too are decoded now, on all threads, if they need
-    /// at most `cache` bytes, and with every batch otherwise.
+    /// Takes the posts of one split. Texts are tokenised now; pictures too are decoded now, on all threads, if `cache` has
+    /// room for them, and with every batch otherwise.
     ///
     /// # Errors
     /// If a post has neither an image nor a text, a label is none of `classes`, or a picture cannot be read; the
@@ -42,9 +43,9 @@ impl Loader {
         images: &ImagePreprocessor,
         tokenizer: &TextTokenizer,
         device: &Device,
-        cache: usize,
+        cache: &Cache,
     ) -> Result<Self> {
-        let cases = posts
+        let cases: Vec<Case> = posts
             .iter()
             .map(|post| post.case().with_context(|| post.place()))
             .collect::<Result<_>>()?;
@@ -53,24 +54,25 @@ impl Loader {
             let text = post.text.as_deref().map(|text| tokenizer.encode(text));
             text.transpose().with_context(|| post.place())
         };
-        let tokens = posts.par_iter().map(encode).collect::<Result<_>>()?;
-        let pictures = posts.iter().filter(|post| post.image.is_some()).count();
-        let bytes = pictures * 3 * images.size().pow(2) * size_of::<f32>();
-        let pixels = (bytes <= cache)
-            .then(|| {
-                posts
-                    .par_iter()
-                    .map(|post| pixels(post, images))
-                    .collect::<Result<_>>()
-            })
-            .transpose()?;
+        let tokens: Vec<Option<Encoded>> = posts.par_iter().map(encode).collect::<Result<_>>()?;
+        let all: Vec<&Post> = posts.iter().collect();
+        let mut fingerprint = pictures::fingerprint(&all, images)?;
+        for (case, tokens) in cases.iter().zip(&tokens) {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                fingerprint,
+                " {case:?} {:?}",
+                tokens.as_ref().map(|tokens| &tokens.ids)
+            );
+        }
         Ok(Self {
+            fingerprint: format!("{:x}", Sha256::digest(fingerprint)),
             rows: record::table_rows(&posts),
+            pictures: Pictures::new(&posts, images, cache)?,
             posts,
             cases,
             classes,
             tokens,
-            pixels,
             images: images.clone(),
             tokenizer: tokenizer.clone(),
             device: device.clone(),
@@ -80,11 +82,6 @@ impl Loader {
     /// The posts, in their order.
     pub fn posts(&self) -> &[Post] {
         &self.posts
-    }
-
-    /// Whether the pictures are kept in memory.
-    pub fn is_cached(&self) -> bool {
-        self.pixels.is_some()
     }
 
     /// Pixels and tokens of these posts; post `posts[i]` is to appear in case `cases[i]`.
@@ -123,10 +120,7 @@ impl Loader {
     }
 
     fn pixels(&self, post: usize) -> Result<Vec<f32>> {
-        let found = match &self.pixels {
-            Some(pixels) => pixels[post].clone(),
-            None => pixels(&self.posts[post], &self.images)?,
-        };
+        let found = self.pictures.pixels(post, &self.posts[post])?;
         found.with_context(|| format!("{} has no image to give", self.posts[post].place()))
     }
 }
@@ -148,20 +142,13 @@ impl Source for Loader {
         self.rows[post]
     }
 
+    fn fingerprint(&self) -> Option<&str> {
+        Some(&self.fingerprint)
+    }
+
     fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Input> {
         Ok(Input::Posts(self.batch(posts, cases)?))
     }
-}
-
-/// The preprocessed picture of a post, if it has one.
-fn pixels(post: &Post, images: &ImagePreprocessor) -> Result<Option<Vec<f32>>> {
-    let Some(picture) = &post.image else {
-        return Ok(None);
-    };
-    let pixels = || -> Result<Vec<f32>> { Ok(images.pixels(&picture.bytes()?)?) };
-    pixels()
-        .map(Some)
-        .with_context(|| format!("{}: {picture}", post.place()))
 }
 
 #[cfg(test)]
@@ -173,7 +160,7 @@ mod tests {
     use crate::data::synthetic;
     use crate::pretrain::tokenizer;
 
-    fn loader(folder: &Path, cache: usize) -> Result<Loader> {
+    fn loader(folder: &Path, cache: &Cache) -> Result<Loader> {
         let posts = jsonl::read(folder)?;
         let classes = record::classes(&posts);
         let words = ["red square".to_owned(), "blue disc".to_owned()];
@@ -184,17 +171,26 @@ mod tests {
         Loader::new(posts, &classes, &images, &tokenizer, &Device::Cpu, cache)
     }
 
+    /// Nothing is kept.
+    const NOT: Cache = Cache {
+        memory: 0,
+        folder: None,
+    };
+
     #[test]
-    fn batches_are_the_same_with_and_without_the_cache() {
+    fn batches_are_the_same_wherever_pictures_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         synthetic::write(folder.path(), [6, 0, 0], 1).unwrap();
-        let (cached, lazy) = (
-            loader(folder.path(), CACHE).unwrap(),
-            loader(folder.path(), 0).unwrap(),
-        );
-        assert!(cached.is_cached() && !lazy.is_cached());
+        let disk = Cache {
+            folder: Some(folder.path().join("kept")),
+            ..NOT
+        };
         let cases = [Case::Complete, Case::TextMissing, Case::ImageMissing];
-        let values = |loader: &Loader| {
+        let values = |cache: &Cache, kept: bool| {
+            let loader = loader(folder.path(), cache).unwrap();
+            assert_eq!(loader.pictures.are_kept(), kept);
+            let texts = loader.batch(&[1], &[Case::ImageMissing]).unwrap();
+            assert!(texts.pixels.is_none());
             let batch = loader.batch(&[4, 0, 2], &cases).unwrap();
             let (pixels, tokens) = (batch.pixels.unwrap(), batch.tokens.unwrap());
             assert_eq!(pixels.dims(), [2, 3, 16, 16]);
@@ -204,9 +200,29 @@ mod tests {
                 tokens.ids.to_vec2::<u32>().unwrap(),
             )
         };
-        assert_eq!(values(&cached), values(&lazy));
-        let texts = cached.batch(&[1], &[Case::ImageMissing]).unwrap();
-        assert!(texts.pixels.is_none());
+        let lazy = values(&NOT, false);
+        assert_eq!(values(&Cache::default(), true), lazy);
+        assert_eq!(values(&disk, true), lazy);
+
+        // What lies there is used again, unless a picture was changed since, or the file is not whole.
+        let files = || -> Vec<std::path::PathBuf> {
+            let entries = std::fs::read_dir(folder.path().join("kept")).unwrap();
+            entries.map(|entry| entry.unwrap().path()).collect()
+        };
+        let [file] = files().try_into().unwrap();
+        let mut bytes = std::fs::read(&file).unwrap();
+        assert_eq!(bytes.len(), 6 * 3 * 16 * 16);
+        bytes.iter_mut().for_each(|byte| *byte ^= 1);
+        std::fs::write(&file, &bytes).unwrap();
+        assert_ne!(values(&disk, true), lazy);
+        std::fs::write(&file, &bytes[1..]).unwrap();
+        assert_eq!(values(&disk, true), lazy);
+        let picture = folder.path().join("images/train-4.png");
+        std::fs::copy(folder.path().join("images/train-5.png"), &picture).unwrap();
+        let changed = values(&disk, true);
+        assert_ne!(changed, lazy);
+        assert_eq!(changed, values(&NOT, false));
+        assert_eq!(files().len(), 2);
     }
 
     #[test]
@@ -215,12 +231,15 @@ mod tests {
         synthetic::write(folder.path(), [3, 0, 0], 1).unwrap();
         let path = folder.path().join("images/train-1.png");
         std::fs::write(&path, b"no picture").unwrap();
-        let error = format!("{:#}", loader(folder.path(), CACHE).err().unwrap());
+        let error = format!(
+            "{:#}",
+            loader(folder.path(), &Cache::default()).err().unwrap()
+        );
         assert!(
             error.contains("line 2") && error.contains("train-1.png"),
             "{error}"
         );
-        let late = loader(folder.path(), 0).unwrap();
+        let late = loader(folder.path(), &NOT).unwrap();
         assert!(late.batch(&[1], &[Case::Complete]).is_err());
         assert!(late.batch(&[0, 2], &[Case::Complete; 2]).is_ok());
     }

@@ -5,6 +5,7 @@ pub mod cpython;
 pub mod format;
 pub mod loader;
 pub mod missing;
+pub mod pictures;
 pub mod prepare;
 pub mod record;
 pub mod split;

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::assembly::Assembly;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use shared::Case;
-use shared::model::Model;
 use tempfile::TempDir;
 
 use super::frozen::FrozenSource;
 use super::source::{Source, Split as Placed};
 use crate::clip_folder::ClipFolder;
 use crate::data::format::{self, DataSet};
-use crate::data::loader::{CACHE, Loader};
+use crate::data::loader::Loader;
 use crate::data::missing::Recipe;
+use crate::data::pictures::Cache;
 use crate::data::split::Split;
 use crate::data::{record, synthetic};
 use crate::settings::{Format, MissingKind, MissingSettings, Settings};
@@ -51,10 +52,14 @@ impl Dataset {
         let classes = known.map_or(classes, <[String]>::to_vec);
         let mut splits = BTreeMap::new();
         let limit = settings.data.limit;
+        let cache = Cache {
+            folder: settings.data.cache.clone(),
+            ..Cache::default()
+        };
         for &split in which {
             let own = record::of_split(&posts, split, limit);
             let (images, tokenizer) = (&clip.preprocessor, &clip.tokenizer);
-            let loader = Loader::new(own, &classes, images, tokenizer, device, CACHE)?;
+            let loader = Loader::new(own, &classes, images, tokenizer, device, &cache)?;
             splits.insert(split, Box::new(loader) as Box<dyn Source>);
         }
         let rows = Split::ALL.map(|split| record::rows(&record::of_split(&posts, split, limit)));
@@ -65,14 +70,23 @@ impl Dataset {
         })
     }
 
-    /// The same posts with their towers run beforehand ([`FrozenSource`]).
+    /// The same posts with their towers run beforehand ([`FrozenSource`]); by an earlier run, if a folder is given and has
+    /// what it made.
     ///
     /// # Errors
-    /// If the model has prompts, or a post cannot be read.
-    pub fn frozen(&self, model: &Model) -> Result<Self> {
+    /// If the model has prompts, a post cannot be read, or the folder cannot be written.
+    pub fn frozen(
+        &self,
+        assembly: &Assembly,
+        folder: Option<&Path>,
+        device: &Device,
+    ) -> Result<Self> {
         let mut splits = BTreeMap::new();
         for (&split, source) in &self.splits {
-            let frozen = FrozenSource::new(source.as_ref(), model)?;
+            let frozen = match folder {
+                Some(folder) => FrozenSource::kept(source.as_ref(), assembly, folder, device)?,
+                None => FrozenSource::new(source.as_ref(), &assembly.model)?,
+            };
             splits.insert(split, Box::new(frozen) as Box<dyn Source>);
         }
         Ok(Self {

@@ -82,7 +82,10 @@ impl<'a> Session<'a> {
     /// If a post cannot be read.
     pub fn settled(&self) -> Result<Rc<Dataset>> {
         Ok(match self.settings.model.prompt {
-            PromptConfig::None => Rc::new(self.data.frozen(&self.assembly.model)?),
+            PromptConfig::None => {
+                let folder = self.settings.data.cache.as_deref();
+                Rc::new(self.data.frozen(&self.assembly, folder, self.device)?)
+            }
             _ => Rc::clone(&self.data),
         })
     }

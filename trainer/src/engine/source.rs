@@ -27,6 +27,11 @@ pub trait Source: Sync {
         post
     }
 
+    /// A hash of everything that batches are made of, if it is known: of equal hash, equal batches.
+    fn fingerprint(&self) -> Option<&str> {
+        None
+    }
+
     /// The model's input for these posts; post `posts[i]` is to appear in case `cases[i]`.
     ///
     /// # Errors
