@@ -3,6 +3,7 @@
 mod artefacts;
 mod bench;
 mod bundles;
+mod cuda;
 mod demo;
 mod fetch;
 mod npm;
@@ -50,6 +51,8 @@ enum Command {
     Npm,
     /// Serve a folder on this machine, as the demo does
     Serve(serve::Options),
+    /// Build the trainer for CUDA, and get the toolkit first where none is installed; no GPU is needed for that
+    Cuda(cuda::Options),
     /// Check the sources for what the compiler does not: file docs, sizes, hosts, machine paths
     Tidy,
     /// Measure our speed beside a peer's in the same run
@@ -87,6 +90,7 @@ fn run(command: &Command) -> Result<()> {
             Ok(())
         }
         Command::Serve(options) => serve::run(options),
+        Command::Cuda(options) => cuda::run(options),
         Command::Tidy => tidy::run(),
         Command::Bench(options) => bench::run(options),
     }

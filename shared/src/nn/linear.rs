@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use candle_core::backend::BackendStorage;
+use candle_core::op::Add;
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, D, Layout, Result as CandleResult, Shape, Tensor,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, D, DType, Layout,
+    Result as CandleResult, Shape, Storage, Tensor,
 };
 use candle_nn::VarBuilder;
 
@@ -53,8 +56,8 @@ impl Linear {
     /// # Errors
     /// If the last dimension of `x` is not the layer's input width.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let inputs = self.weight.dim(1)?;
-        if !fused(x) || x.dim(D::Minus1)? != inputs {
+        let fits = x.dim(D::Minus1)? == self.weight.dim(1)?;
+        if !fits || (self.trained() && !fused(x)) {
             return Ok(self.composed(x)?);
         }
         let x = x.contiguous()?;
@@ -94,9 +97,33 @@ fn widened(x: &Layout, outputs: usize) -> Shape {
     Shape::from(shape)
 }
 
+/// x wᵀ + b in what every device of the tensor library can do.
+fn on_any_device<B: BackendStorage>(
+    (x, x_layout): (&B, &Layout),
+    (weight, weight_layout): (&B, &Layout),
+    bias: Option<(&B, &Layout)>,
+) -> CandleResult<(B, Shape)> {
+    let (outputs, inputs) = weight_layout.shape().dims2()?;
+    let rows = x_layout.shape().elem_count() / inputs;
+    let flat = Layout::contiguous_with_offset((rows, inputs), x_layout.start_offset());
+    let sizes = (1, rows, outputs, inputs);
+    let mut out = x.matmul(weight, sizes, &flat, &weight_layout.transpose(0, 1)?)?;
+    if let Some((bias, layout)) = bias {
+        let own = Layout::contiguous((rows, outputs));
+        out = out.binary_impl::<Add>(bias, &own, &layout.broadcast_as((rows, outputs))?)?;
+    }
+    Ok((out, widened(x_layout, outputs)))
+}
+
 /// The gradient by the input.
 fn input_gradient(x: &Tensor, weight: &Tensor, grad: &Tensor) -> CandleResult<Tensor> {
     let (outputs, inputs) = weight.dims2()?;
+    if !fused(grad) {
+        return grad
+            .reshape(((), outputs))?
+            .matmul(weight)?
+            .reshape(x.shape());
+    }
     let dx = kernels::with_values(weight, |weight| {
         kernels::with_values(grad, |grad| {
             kernels::product::affine_input(grad, weight, inputs, outputs)
@@ -129,6 +156,12 @@ impl CustomOp1 for Frozen {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         let (outputs, inputs) = self.weight.dims2()?;
+        if x.dtype() != DType::F32 {
+            return self.on_device(x, layout, |storage| match storage {
+                Storage::Cpu(storage) => Some(storage),
+                _ => None,
+            });
+        }
         let x = kernels::values(x, layout)?;
         let out = kernels::with_values(&self.weight, |weight| match &self.bias {
             Some(bias) => kernels::with_values(bias, |bias| {
@@ -139,8 +172,35 @@ impl CustomOp1 for Frozen {
         Ok((CpuStorage::F32(out), widened(layout, outputs)))
     }
 
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> CandleResult<(CudaStorage, Shape)> {
+        self.on_device(x, layout, |storage| match storage {
+            Storage::Cuda(storage) => Some(storage),
+            _ => None,
+        })
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
         Ok(Some(input_gradient(x, &self.weight, grad)?))
+    }
+}
+
+impl Frozen {
+    /// The output where the fused product does not apply; `own` finds the device's storage in a tensor's.
+    fn on_device<B: BackendStorage>(
+        &self,
+        x: &B,
+        layout: &Layout,
+        own: impl Fn(&Storage) -> Option<&B>,
+    ) -> CandleResult<(B, Shape)> {
+        let elsewhere = || candle_core::Error::Msg("a layer lies on another device".into());
+        let (weight, weight_layout) = self.weight.storage_and_layout();
+        let weight = (own(&weight).ok_or_else(elsewhere)?, weight_layout);
+        let bias = self.bias.as_ref().map(|bias| bias.storage_and_layout());
+        let bias = match &bias {
+            Some((bias, layout)) => Some((own(bias).ok_or_else(elsewhere)?, *layout)),
+            None => None,
+        };
+        on_any_device((x, layout), weight, bias)
     }
 }
 
@@ -234,6 +294,34 @@ mod tests {
 
     use super::*;
     use crate::rng;
+
+    /// What other devices do is tried on the CPU, in doubles, which have no fused product.
+    #[test]
+    fn a_frozen_layer_is_the_same_on_any_device() {
+        let mut rng = rng::stream(4, "linear");
+        let mut draw = |shape: &[usize]| {
+            let drawn = rng::normal(&mut rng, shape, 1.0, &Device::Cpu).unwrap();
+            drawn.to_dtype(DType::F64).unwrap()
+        };
+        let (wide, weight, bias) = (draw(&[3, 6, 24]), draw(&[7, 24]), draw(&[7]));
+        for bias in [Some(bias), None] {
+            let layer = Linear::new(weight.clone(), bias);
+            let run = |f: &dyn Fn(&Tensor) -> Tensor| {
+                let x = Var::from_tensor(&wide).unwrap();
+                // Not from the first value on.
+                let y = f(&x.narrow(1, 1, 5).unwrap());
+                let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+                let all = [&y, grads.get(&x).unwrap()];
+                assert_eq!(y.dims(), [3, 5, 7]);
+                all.map(|t| t.flatten_all().unwrap().to_vec1::<f64>().unwrap())
+            };
+            let ours = run(&|x| layer.forward(x).unwrap());
+            let theirs = run(&|x| layer.composed(&x.contiguous().unwrap()).unwrap());
+            for (a, b) in ours.iter().flatten().zip(theirs.iter().flatten()) {
+                assert!((a - b).abs() <= 1e-12 * (1.0 + b.abs()), "{a} {b}");
+            }
+        }
+    }
 
     #[test]
     fn fused_equals_composed_trained_and_frozen() {

@@ -98,7 +98,11 @@ fn look() -> Findings {
         );
     }
     if nvcc.is_none() {
-        advice.push("for CUDA: the toolkit 12 or 13 with `nvcc` on the PATH".into());
+        advice.push(
+            "for CUDA: the toolkit 12 or 13 with `nvcc` on the PATH; in the project's folder `cargo xtask cuda` gets one \
+             and builds with it"
+                .into(),
+        );
     }
     if cfg!(debug_assertions) {
         advice.push(
