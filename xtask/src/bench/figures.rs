@@ -1,4 +1,26 @@
-//! Owns what benchmarks make of measured times.
+//! Owns what benchmarks make of measured times, and how they are told.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::stamp;
+
+/// Writes a result to a file, or prints it.
+///
+/// # Errors
+/// If the file cannot be written.
+pub(super) fn publish(result: &Value, file: Option<&Path>) -> Result<()> {
+    let text = serde_json::to_string_pretty(result)?;
+    match file {
+        Some(path) => stamp::write(path, format!("{text}\n").as_bytes()),
+        None => {
+            println!("{text}");
+            Ok(())
+        }
+    }
+}
 
 /// The value below which the part `q` of the values lies, between neighbours in proportion; NaN of nothing.
 pub(super) fn quantile(values: &[f64], q: f64) -> f64 {

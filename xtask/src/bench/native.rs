@@ -6,9 +6,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::figures::{quantile, round};
+use super::figures::{publish, quantile, round};
 use super::models;
-use crate::stamp;
 use crate::step::{call, command, output};
 
 /// Runs before those that are timed.
@@ -97,14 +96,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "iterations": options.iterations,
         "rows": rows,
     });
-    let text = serde_json::to_string_pretty(&result)?;
-    match &options.json {
-        Some(path) => stamp::write(path, format!("{text}\n").as_bytes()),
-        None => {
-            println!("{text}");
-            Ok(())
-        }
-    }
+    publish(&result, options.json.as_deref())
 }
 
 /// Ours first, then the peers.
