@@ -82,7 +82,12 @@ fn look() -> Findings {
     let mut advice = Vec::new();
     match (cuda_feature, candle_core::Device::new_cuda(0)) {
         (true, Ok(_)) => devices.push("cuda:0".into()),
-        (true, Err(error)) => advice.push(format!("CUDA does not start: {error}")),
+        (true, Err(error)) => {
+            // The rest of it is a trace through the library.
+            let error = error.to_string();
+            let first = error.lines().next().unwrap_or_default();
+            advice.push(format!("CUDA does not start: {first}"));
+        }
         (false, _) => {}
     }
     if driver.is_some() && !cuda_feature {
