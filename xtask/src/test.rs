@@ -31,13 +31,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
     steps.run("format", || {
-        // Scoring is a workspace of its own; its tests build for a quarter of an hour, so docs/scoring.md tells how.
-        for workspace in ["", " --manifest-path scoring/Cargo.toml"] {
-            let arguments = format!("fmt --all --check{workspace}");
-            call(&mut command("cargo", &arguments))
-                .context("`cargo fmt` writes the files as they should be")?;
-        }
-        Ok(())
+        call(&mut command("cargo", "fmt --all --check"))
+            .context("`cargo fmt` writes the files as they should be")
     })?;
     steps.run("tidy", tidy::run)?;
     if options.skip_browser {
