@@ -19,7 +19,8 @@ pub enum Memory {
     /// What is dear to compute again: queries, keys, values, and the inputs of norms and activation.
     #[default]
     Keep,
-    /// Its input alone, from which the rest is computed again: a third more time for a tenth of the memory.
+    /// Its input alone, from which the rest is computed again: half as much time again for half of the memory
+    /// (docs/performance.md).
     Recompute,
 }
 

@@ -32,8 +32,8 @@ pub struct TrainSettings {
     pub validate_every: f64,
     /// Steps between two checkpoints `last`; one is also written after each validation.
     pub checkpoint_every: usize,
-    /// Whether the frozen blocks keep only their inputs for the backward pass and compute the rest again: a third more
-    /// time, a fraction of the memory. Results are the same bits.
+    /// Whether the frozen blocks keep only their inputs for the backward pass and compute the rest again: half as
+    /// much time again, half of the memory. Results are the same bits.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub recompute: bool,
     /// The metric that decides on `best`; by default accuracy, or f1_macro for multi-label tasks.
