@@ -59,10 +59,5 @@ impl Deref for Values<'_> {
 
 /// Calls `f` with the values of a CPU f32 tensor, made contiguous if it is not.
 pub(super) fn with_values<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(f(values(storage, layout)?)),
-        _ => candle_core::bail!("a fused CPU operation was given a tensor of another device"),
-    }
+    Ok(f(&Values::of(&tensor.contiguous()?)?))
 }
