@@ -140,7 +140,8 @@ impl Source for Counted<'_> {
 fn pooled_tokens_are_found_by_later_runs_if_posts_and_clip_are_the_same() {
     let folder = tempfile::tempdir().unwrap();
     tiny::clip_folder(folder.path()).unwrap();
-    let settings = settings(folder.path(), "none");
+    let mut settings = settings(folder.path(), "none");
+    settings.data.cache = Some(folder.path().join("pictures"));
     let clip = clip_folder::load(folder.path(), &Device::Cpu).unwrap();
     let data = Dataset::open(&settings, &[Split::Train], None, &clip, &Device::Cpu).unwrap();
     let mut assembly = model(&settings, &data, &clip);

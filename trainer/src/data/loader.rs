@@ -11,7 +11,7 @@ use shared::preprocess::image::ImagePreprocessor;
 use shared::preprocess::text::{Encoded, TextTokenizer};
 use shared::{Case, Modality};
 
-use super::pictures::{self, Cache, Pictures};
+use super::pictures::{Cache, Pictures};
 use super::record::{self, Post};
 use crate::engine::source::{Input, Source};
 
@@ -27,7 +27,7 @@ pub struct Loader {
     images: ImagePreprocessor,
     tokenizer: TextTokenizer,
     device: Device,
-    fingerprint: String,
+    fingerprint: Option<String>,
 }
 
 impl Loader {
@@ -55,20 +55,13 @@ impl Loader {
             text.transpose().with_context(|| post.place())
         };
         let tokens: Vec<Option<Encoded>> = posts.par_iter().map(encode).collect::<Result<_>>()?;
-        let all: Vec<&Post> = posts.iter().collect();
-        let mut fingerprint = pictures::fingerprint(&all, images)?;
-        for (case, tokens) in cases.iter().zip(&tokens) {
-            // Writing to a String cannot fail.
-            let _ = write!(
-                fingerprint,
-                " {case:?} {:?}",
-                tokens.as_ref().map(|tokens| &tokens.ids)
-            );
-        }
+        let pictures = Pictures::new(&posts, images, cache)?;
         Ok(Self {
-            fingerprint: format!("{:x}", Sha256::digest(fingerprint)),
+            fingerprint: pictures
+                .fingerprint()
+                .map(|pictures| fingerprint(pictures, &cases, &tokens)),
             rows: record::table_rows(&posts),
-            pictures: Pictures::new(&posts, images, cache)?,
+            pictures,
             posts,
             cases,
             classes,
@@ -143,12 +136,23 @@ impl Source for Loader {
     }
 
     fn fingerprint(&self) -> Option<&str> {
-        Some(&self.fingerprint)
+        self.fingerprint.as_deref()
     }
 
     fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Input> {
         Ok(Input::Posts(self.batch(posts, cases)?))
     }
+}
+
+/// A hash of posts: of their pictures' hash, and of what each has and its words.
+fn fingerprint(pictures: &str, cases: &[Case], tokens: &[Option<Encoded>]) -> String {
+    let mut all = pictures.to_owned();
+    for (case, tokens) in cases.iter().zip(tokens) {
+        let ids = tokens.as_ref().map(|tokens| &tokens.ids);
+        // Writing to a String cannot fail.
+        let _ = write!(all, " {case:?} {ids:?}");
+    }
+    format!("{:x}", Sha256::digest(all))
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ impl Default for Cache {
 pub struct Pictures {
     images: ImagePreprocessor,
     kept: Kept,
+    fingerprint: Option<String>,
 }
 
 enum Kept {
@@ -60,8 +61,13 @@ impl Pictures {
     pub fn new(posts: &[Post], images: &ImagePreprocessor, cache: &Cache) -> Result<Self> {
         let with: Vec<&Post> = posts.iter().filter(|post| post.image.is_some()).collect();
         let size = 3 * images.size().pow(2);
-        let kept = match &cache.folder {
-            Some(folder) if !with.is_empty() => {
+        // Files are asked for size and time only where something is kept for later runs.
+        let named = match &cache.folder {
+            Some(folder) => Some((folder, fingerprint(&with, images)?)),
+            None => None,
+        };
+        let kept = match &named {
+            Some((folder, name)) if !with.is_empty() => {
                 let mut next = 0;
                 let places = posts.iter().map(|post| {
                     let place = next;
@@ -70,7 +76,7 @@ impl Pictures {
                 });
                 Kept::Disk {
                     places: places.collect(),
-                    file: Mutex::new(on_disk(&with, images, folder)?),
+                    file: Mutex::new(on_disk(&with, images, folder, name)?),
                 }
             }
             _ if with.len() * size <= cache.memory => {
@@ -82,12 +88,18 @@ impl Pictures {
         Ok(Self {
             images: images.clone(),
             kept,
+            fingerprint: named.map(|(_, name)| name),
         })
     }
 
     /// Whether a picture is preprocessed once only.
     pub fn are_kept(&self) -> bool {
         !matches!(self.kept, Kept::Not)
+    }
+
+    /// A hash of these pictures and their preprocessing, if there is a folder for later runs.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     /// What the tower takes of a post, which is the one with this number; nothing if it has no picture.
@@ -136,7 +148,7 @@ fn bytes(post: &Post, images: &ImagePreprocessor) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// If a picture is not there.
-pub(super) fn fingerprint(posts: &[&Post], images: &ImagePreprocessor) -> Result<String> {
+fn fingerprint(posts: &[&Post], images: &ImagePreprocessor) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(format!("{images:?}\n"));
     for post in posts {
@@ -151,16 +163,12 @@ pub(super) fn fingerprint(posts: &[&Post], images: &ImagePreprocessor) -> Result
             None => hash.update("none\n"),
         }
     }
-    Ok(hexadecimal(&hash.finalize()[..12]))
+    Ok(format!("{:.24}", format!("{:x}", hash.finalize())))
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The file of these posts' pictures, made if it is not there. Its name is their [`fingerprint`].
-fn on_disk(posts: &[&Post], images: &ImagePreprocessor, folder: &Path) -> Result<File> {
-    let path = folder.join(format!("pictures-{}.bytes", fingerprint(posts, images)?));
+/// The file of these posts' pictures, made if it is not there. `name` is their [`fingerprint`].
+fn on_disk(posts: &[&Post], images: &ImagePreprocessor, folder: &Path, name: &str) -> Result<File> {
+    let path = folder.join(format!("pictures-{name}.bytes"));
     let place = || format!("{} cannot be written", path.display());
     let length = (posts.len() * 3 * images.size().pow(2)) as u64;
     if !path.metadata().is_ok_and(|about| about.len() == length) {
