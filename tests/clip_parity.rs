@@ -147,7 +147,7 @@ fn features_equal_candle_transformers() {
         &device,
     )
     .unwrap();
-    let eot = Tensor::new(&[3u32, 5], &device).unwrap();
+    let eot = vec![3, 5];
     let found = ours
         .text
         .forward(

@@ -10,6 +10,8 @@ use shared::config::{HeadConfig, ModelConfig};
 use shared::model::{Batch, Model};
 use shared::nn::{Tensors, var_builder};
 
+use crate::prompt_golden::ends;
+
 /// Outputs are up to 4, computed in f32 here and in double precision there.
 const GOLDEN_TOLERANCE: f32 = 1e-5;
 /// Of the largest score: folding only changes the order of a few sums.
@@ -57,7 +59,7 @@ impl Golden {
             pixels: (case != Case::ImageMissing).then_some(pixels),
             tokens: (case != Case::TextMissing).then(|| Tokens {
                 ids: at("input.ids"),
-                eot: at("input.eot"),
+                eot: ends(&at("input.eot")),
             }),
         }
     }
@@ -72,7 +74,7 @@ impl Golden {
         let at = |name: &str| self.tensors[name].index_select(&twice, 0).unwrap();
         let tokens = Tokens {
             ids: at("input.ids"),
-            eot: at("input.eot"),
+            eot: ends(&at("input.eot")),
         };
         Batch {
             cases,

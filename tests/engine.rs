@@ -44,7 +44,7 @@ fn difference(config: &ModelConfig, model: &Model, engine: &Engine) -> f32 {
         let pixels = post.pixels.as_ref().map(values);
         let text = post.tokens.as_ref().map(|tokens| {
             let ids: Vec<u32> = tokens.ids.flatten_all().unwrap().to_vec1().unwrap();
-            (ids, tokens.eot.to_vec1::<u32>().unwrap()[0] as usize)
+            (ids, tokens.eot[0])
         });
         let text = text.as_ref().map(|(ids, end)| (ids.as_slice(), *end));
         let features = engine.features(case, pixels.as_deref(), text).unwrap();
@@ -133,7 +133,7 @@ fn inputs_of_all_products_are_seen() {
         let pixels = values(post.pixels.as_ref().unwrap());
         let tokens = post.tokens.as_ref().unwrap();
         let ids: Vec<u32> = tokens.ids.flatten_all().unwrap().to_vec1().unwrap();
-        let end = tokens.eot.to_vec1::<u32>().unwrap()[0] as usize;
+        let end = tokens.eot[0];
         let (mut seen, case) = (Seen::default(), Case::Complete);
         let image = engine.observed_image_features(case, &pixels, &mut seen);
         let text = engine.observed_text_features(case, &ids, end, &mut seen);

@@ -75,7 +75,12 @@ pub(crate) fn prompts() -> Vec<PromptConfig> {
         depth: 2,
         level,
         growth,
-        init: MapInit::Normal,
+        ..MapConfig::default()
+    };
+    let later = |level| MapConfig {
+        depth: 1,
+        first_block: 1,
+        ..map(level, MapGrowth::Replace)
     };
     vec![
         PromptConfig::None,
@@ -84,6 +89,8 @@ pub(crate) fn prompts() -> Vec<PromptConfig> {
         PromptConfig::Map(map(MapLevel::Input, MapGrowth::Replace)),
         PromptConfig::Map(map(MapLevel::Input, MapGrowth::Accumulate)),
         PromptConfig::Map(map(MapLevel::Attention, MapGrowth::Replace)),
+        PromptConfig::Map(later(MapLevel::Input)),
+        PromptConfig::Map(later(MapLevel::Attention)),
         PromptConfig::Dcp(DcpConfig {
             length: 6,
             depth: 2,
@@ -138,12 +145,12 @@ pub(crate) fn batch(config: &ModelConfig, cases: &[Case], dtype: DType) -> Batch
         &Device::Cpu,
     )
     .unwrap();
-    let ends: Vec<u32> = (0..count(Modality::Text))
-        .map(|_| 1 + below(rng, context - 1) as u32)
+    let ends: Vec<usize> = (0..count(Modality::Text))
+        .map(|_| 1 + below(rng, context - 1))
         .collect();
     let ids: Vec<u32> = ends
         .iter()
-        .flat_map(|&end| (0..context as u32).map(move |i| (i, end)))
+        .flat_map(|&end| (0..context).map(move |i| (i, end)))
         .map(|(i, end)| {
             if i <= end {
                 1 + below(rng, 19) as u32
@@ -154,7 +161,7 @@ pub(crate) fn batch(config: &ModelConfig, cases: &[Case], dtype: DType) -> Batch
         .collect();
     let tokens = (!ends.is_empty()).then(|| Tokens {
         ids: Tensor::from_vec(ids, (ends.len(), context), &Device::Cpu).unwrap(),
-        eot: Tensor::new(ends.as_slice(), &Device::Cpu).unwrap(),
+        eot: ends,
     });
     let pixels = (count(Modality::Image) > 0).then(|| images.to_dtype(dtype).unwrap());
     Batch {
@@ -314,8 +321,8 @@ fn rows_that_start_alike_get_the_same_gradient() {
             length: 6,
             depth,
             level,
-            growth: MapGrowth::Replace,
             init: MapInit::OneHot,
+            ..MapConfig::default()
         };
         let config = config(PromptConfig::Map(map), HeadConfig::Linear);
         let mut tensors = weights(&config);

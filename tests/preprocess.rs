@@ -297,12 +297,12 @@ fn batches_are_padded_with_zeros_and_know_their_end() {
     let texts = ["", "a red fox"].map(|text| tokenizer.encode(text).unwrap());
     let tokens = tokenizer.batch(&texts, Some(77), &Device::Cpu).unwrap();
     let ids = tokens.ids.to_vec2::<u32>().unwrap();
-    let ends = tokens.eot.to_vec1::<u32>().unwrap();
+    let ends = tokens.eot;
     assert_eq!(ids[0].len(), 77);
     assert_eq!(ends[0], 1);
     for (row, &end) in ids.iter().zip(&ends) {
-        assert_eq!(row[end as usize], *texts[0].ids.last().unwrap());
-        assert!(row[end as usize + 1..].iter().all(|&id| id == 0));
+        assert_eq!(row[end], *texts[0].ids.last().unwrap());
+        assert!(row[end + 1..].iter().all(|&id| id == 0));
     }
     let short = tokenizer.batch(&texts, None, &Device::Cpu).unwrap();
     assert_eq!(short.ids.dims(), [2, texts[1].ids.len()]);

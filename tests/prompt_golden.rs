@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use shared::case::Case;
 use shared::clip::Tokens;
 use shared::config::{HeadConfig, ModelConfig, PromptConfig};
@@ -58,7 +58,7 @@ impl Golden {
             pixels: (case != Case::ImageMissing).then_some(pixels),
             tokens: (case != Case::TextMissing).then(|| Tokens {
                 ids: at("input.ids"),
-                eot: at("input.eot"),
+                eot: ends(&at("input.eot")),
             }),
         }
     }
@@ -82,6 +82,12 @@ fn largest(x: &Tensor) -> f32 {
 
 fn load(config: &ModelConfig, tensors: &Tensors) -> Model {
     Model::load(config, var_builder(tensors, &Device::Cpu)).unwrap()
+}
+
+/// The places of the end tokens, which Python keeps as a tensor.
+pub(crate) fn ends(eot: &Tensor) -> Vec<usize> {
+    let ends = eot.to_dtype(DType::U32).unwrap().to_vec1::<u32>().unwrap();
+    ends.into_iter().map(|end| end as usize).collect()
 }
 
 #[test]

@@ -23,25 +23,24 @@ fn leaving_out_padding_changes_neither_outputs_nor_gradients() {
             panic!("posts without an image have a text");
         };
         let context = tokens.ids.dim(1).unwrap();
-        let ends = |ends: [u32; 3]| Tensor::new(&ends, &Device::Cpu).unwrap();
         // The padding differs from post to post: dynamic prompts read it.
-        let short = |eot: Tensor| Batch {
+        let short = |eot: [usize; 3]| Batch {
             cases: cases.to_vec(),
             pixels: None,
             tokens: Some(Tokens {
                 ids: tokens.ids.clone(),
-                eot,
+                eot: eot.to_vec(),
             }),
         };
-        let alone = model.forward(&short(ends([1, 3, 2]))).unwrap().remove(0);
-        let full = (context - 1) as u32;
+        let alone = model.forward(&short([1, 3, 2])).unwrap().remove(0);
+        let full = context - 1;
         let rows = |x: &Tensor| Tensor::cat(&[x, &x.narrow(0, 0, 1).unwrap()], 0).unwrap();
         let beside = Batch {
             cases: vec![Case::ImageMissing; 4],
             pixels: None,
             tokens: Some(Tokens {
                 ids: rows(&tokens.ids),
-                eot: Tensor::new(&[1, 3, 2, full], &Device::Cpu).unwrap(),
+                eot: vec![1, 3, 2, full],
             }),
         };
         let beside = model.forward(&beside).unwrap().remove(0);
@@ -90,7 +89,7 @@ fn skips_a_missing_tower(config: &ModelConfig) {
         let tokens = full.tokens.as_ref().unwrap();
         let tokens = Tokens {
             ids: one(&tokens.ids),
-            eot: one(&tokens.eot),
+            eot: vec![tokens.eot[row]],
         };
         let image = model
             .image_features(&pixels, Some(&of(Modality::Image)))
@@ -161,17 +160,17 @@ fn stand_ins(config: &ModelConfig, batch: &Batch) -> Batch {
         }
         if case.has(Modality::Text) {
             all_ids.push(tokens.ids.narrow(0, text, 1).unwrap());
-            all_eot.push(tokens.eot.narrow(0, text, 1).unwrap());
+            all_eot.push(tokens.eot[text]);
             text += 1;
         } else {
             all_ids.push(empty.clone());
-            all_eot.push(Tensor::new(&[1u32], &Device::Cpu).unwrap());
+            all_eot.push(1);
         }
     }
     let cat = |rows: Vec<Tensor>| Tensor::cat(&rows, 0).unwrap();
     let tokens = Tokens {
         ids: cat(all_ids),
-        eot: cat(all_eot),
+        eot: all_eot,
     };
     Batch {
         cases: vec![Case::Complete; batch.cases.len()],

@@ -2,11 +2,12 @@
 //! a missing modality is never run.
 
 mod batch;
+pub mod begun;
 pub mod pooled;
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::clip::{Clip, Tokens};
@@ -49,11 +50,21 @@ impl Model {
     /// # Errors
     /// If the configuration is impossible, or a tensor is missing or of another shape.
     pub fn load(config: &ModelConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let dtype = vb.dtype();
+        Self::load_in(config, vb, dtype)
+    }
+
+    /// As [`Model::load`], with the towers' blocks in `dtype` (mixed precision): prompts enter them rounded, their pooled
+    /// tokens leave them as all the rest is, and so do gradients on the way back.
+    ///
+    /// # Errors
+    /// If the configuration is impossible, or a tensor is missing or of another shape.
+    pub fn load_in(config: &ModelConfig, vb: VarBuilder<'_>, dtype: DType) -> Result<Self> {
         check(config)?;
         let (width, classes) = (config.clip.projection_dim, config.classes.len());
         Ok(Self {
             config: config.clone(),
-            clip: Clip::load(&config.clip, vb.clone())?,
+            clip: Clip::load_in(&config.clip, vb.clone(), dtype)?,
             prompts: prompt::load(&config.prompt, &config.clip, vb.pp("prompt"))?,
             head: head::load(&config.head, width, classes, vb.pp("head"))?,
         })
@@ -88,6 +99,16 @@ impl Model {
     /// What frozen blocks keep for their gradients from now on.
     pub fn set_memory(&mut self, memory: Memory) {
         self.clip.set_memory(memory);
+    }
+
+    /// Where its tensors are.
+    pub fn device(&self) -> &Device {
+        self.clip.device()
+    }
+
+    /// What the towers' blocks compute in.
+    pub fn towers_dtype(&self) -> DType {
+        self.clip.text.dtype()
     }
 
     /// What the model is.
@@ -132,23 +153,25 @@ impl Model {
     pub fn features(&self, batch: &Batch) -> Result<Vec<(Vec<usize>, Features)>> {
         batch.check()?;
         let groups = Groups::of(&batch.cases);
+        let [image, text] = self.prompts_of(&groups)?;
+        let pixels = groups.pixels(batch)?;
+        let image = pixels.map(|pixels| self.image_features(&pixels, image.as_ref()));
+        let tokens = groups.tokens(batch)?;
+        let text = tokens.map(|tokens| self.text_features(&tokens, text.as_ref()));
+        groups.features([image.transpose()?, text.transpose()?])
+    }
+
+    /// The prompts of both towers, for the posts of all cases: a tower runs once, for few posts at a time would make it
+    /// read its weights for little.
+    fn prompts_of(&self, groups: &Groups<'_>) -> Result<[Option<TowerPrompts>; 2]> {
         let mut prompts = [Vec::new(), Vec::new()];
         for (case, rows) in groups.iter() {
             for (of, own) in prompts.iter_mut().zip(self.prompts.towers(case)?) {
                 of.extend(own.map(|own| (own, rows.len())));
             }
         }
-        // A tower runs once, on the posts of all cases: few at a time would make it read its weights for little.
         let [image, text] = prompts.map(TowerPrompts::join);
-        let image = match groups.pixels(batch)? {
-            Some(pixels) => Some(self.image_features(&pixels, image?.as_ref())?),
-            None => None,
-        };
-        let text = match groups.tokens(batch)? {
-            Some(tokens) => Some(self.text_features(&tokens, text?.as_ref())?),
-            None => None,
-        };
-        groups.features([image, text])
+        Ok([image?, text?])
     }
 
     /// Features and scores of a batch, case by case in the order of the codes.

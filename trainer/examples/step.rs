@@ -236,7 +236,7 @@ impl Run<'_> {
 struct Posts {
     pixels: Tensor,
     ids: Tensor,
-    eot: Tensor,
+    eot: Vec<usize>,
     cases: Vec<Case>,
     classes: Vec<usize>,
 }
@@ -252,7 +252,7 @@ impl Posts {
         Ok(Self {
             pixels: tensor("pixels")?.clone(),
             ids: tensor("ids")?.to_dtype(DType::U32)?,
-            eot: tensor("eot")?.to_dtype(DType::U32)?,
+            eot: numbers("eot")?,
             cases: numbers("cases")?
                 .into_iter()
                 .map(case)
@@ -263,9 +263,12 @@ impl Posts {
 
     fn sample(&self, first: usize, count: usize) -> Result<Sample> {
         let posts: Vec<usize> = (first..first + count).map(|post| post % POSTS).collect();
-        let rows = |modality: Modality| -> Result<Option<Tensor>> {
+        let with = |modality: Modality| -> Vec<usize> {
             let with = posts.iter().filter(|&&post| self.cases[post].has(modality));
-            let with: Vec<u32> = with.map(|&post| post as u32).collect();
+            with.copied().collect()
+        };
+        let rows = |modality: Modality| -> Result<Option<Tensor>> {
+            let with: Vec<u32> = with(modality).iter().map(|&post| post as u32).collect();
             Ok(match with.is_empty() {
                 true => None,
                 false => Some(Tensor::new(with, &Device::Cpu)?),
@@ -275,7 +278,10 @@ impl Posts {
         let tokens = rows(Modality::Text)?.map(|rows| -> Result<Tokens> {
             Ok(Tokens {
                 ids: self.ids.index_select(&rows, 0)?,
-                eot: self.eot.index_select(&rows, 0)?,
+                eot: with(Modality::Text)
+                    .iter()
+                    .map(|&post| self.eot[post])
+                    .collect(),
             })
         });
         Ok(Sample {

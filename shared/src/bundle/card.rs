@@ -40,8 +40,12 @@ pub(super) fn render(manifest: &Manifest) -> String {
                 (MapLevel::Input, MapGrowth::Replace) => "rows",
                 (MapLevel::Input, MapGrowth::Accumulate) => "rows more each",
             };
+            let from = match map.first_block {
+                0 => String::new(),
+                first => format!(" from block {first} on"),
+            };
             format!(
-                "missing-aware prompting, {} {what}, {} layers",
+                "missing-aware prompting, {} {what}, {} layers{from}",
                 map.length, map.depth
             )
         }

@@ -141,7 +141,7 @@ mod tests {
         let pixels = Tensor::zeros((2, 3, 224, 224), DType::F32, &device).unwrap();
         assert_eq!(clip.vision.forward(&pixels, None).unwrap().dims(), [2, 512]);
         let ids = Tensor::new(&[[98u32, 5, 99, 0], [98, 99, 0, 0]], &device).unwrap();
-        let eot = Tensor::new(&[2u32, 1], &device).unwrap();
+        let eot = vec![2, 1];
         let both = clip
             .text
             .forward(
@@ -157,7 +157,7 @@ mod tests {
         // What comes after the end token has no effect.
         let short = Tokens {
             ids: ids.narrow(1, 0, 3).unwrap(),
-            eot: Tensor::new(&[2u32, 1], &device).unwrap(),
+            eot: vec![2, 1],
         };
         let diff = (clip.text.forward(&short, None).unwrap() - both)
             .unwrap()

@@ -6,7 +6,7 @@ pub mod text;
 mod tower;
 pub mod vision;
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::config::ClipConfig;
@@ -20,8 +20,9 @@ pub use init::initialise;
 pub struct Tokens {
     /// Ids [B, L], u32, zero padded.
     pub ids: Tensor,
-    /// Index of the end token in each row `[B]`, u32. Data, not an argmax of ids: that differs between devices.
-    pub eot: Tensor,
+    /// Index of the end token in each row, B of them. Data, not an argmax of ids: that differs between devices. They stay
+    /// on the host, which cuts the padding off by them; a device would have to be waited for.
+    pub eot: Vec<usize>,
 }
 
 /// Both towers.
@@ -40,14 +41,29 @@ impl Clip {
         self.text.set_memory(memory);
     }
 
+    /// Where the towers are.
+    pub fn device(&self) -> &Device {
+        self.text.device()
+    }
+
     /// Reads both towers from Hugging Face names at the root of `vb`.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
     pub fn load(config: &ClipConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let dtype = vb.dtype();
+        Self::load_in(config, vb, dtype)
+    }
+
+    /// As [`Clip::load`], with embeddings and blocks in `dtype`. What comes after them, which may be trained, stays as
+    /// `vb` has it.
+    ///
+    /// # Errors
+    /// If a tensor is missing or of another shape.
+    pub fn load_in(config: &ClipConfig, vb: VarBuilder<'_>, dtype: DType) -> Result<Self> {
         Ok(Self {
-            vision: vision::VisionTower::load(config, vb.clone())?,
-            text: text::TextTower::load(config, vb)?,
+            vision: vision::VisionTower::load(config, vb.clone(), dtype)?,
+            text: text::TextTower::load(config, vb, dtype)?,
         })
     }
 }

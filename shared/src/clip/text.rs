@@ -1,6 +1,6 @@
 //! Owns the text tower.
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use super::Tokens;
@@ -31,13 +31,24 @@ impl TextTower {
         self.encoder.set_memory(memory);
     }
 
-    /// Reads `text_model.*` and `text_projection.weight`.
+    /// Where its tensors are.
+    pub(super) fn device(&self) -> &Device {
+        self.tokens.device()
+    }
+
+    /// What its blocks compute in.
+    pub(crate) fn dtype(&self) -> DType {
+        self.tokens.dtype()
+    }
+
+    /// Reads `text_model.*` and `text_projection.weight`; all up to the last block in `dtype`.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn load(config: &ClipConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn load(config: &ClipConfig, vb: VarBuilder<'_>, dtype: DType) -> Result<Self> {
         let (joint, config) = (config.projection_dim, config.text_config.clone());
-        let model = vb.pp("text_model");
+        let after = vb.pp("text_model");
+        let model = after.to_dtype(dtype);
         let embeddings = model.pp("embeddings");
         let width = config.hidden_size;
         let shape = BlockShape::from(&config);
@@ -53,7 +64,7 @@ impl TextTower {
             final_norm: LayerNorm::load(
                 width,
                 config.layer_norm_eps,
-                model.pp("final_layer_norm"),
+                after.pp("final_layer_norm"),
             )?,
             projection: Linear::load(width, joint, false, vb.pp("text_projection"))?,
             config,
@@ -83,6 +94,36 @@ impl TextTower {
     /// # Errors
     /// As [`TextTower::forward`].
     pub fn pooled(&self, tokens: &Tokens, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
+        let x = self.embed(tokens)?;
+        let pooled = self.encoder.forward(&x, &tokens.eot, prompts)?;
+        Ok(pooled.to_dtype(self.projection.weight().dtype())?)
+    }
+
+    /// The input of block `count` [B, T, d], before which no prompts enter; T is what the batch's last end token needs.
+    ///
+    /// # Errors
+    /// As [`TextTower::forward`].
+    pub fn begin(&self, tokens: &Tokens, count: usize) -> Result<Tensor> {
+        self.encoder.begin(&self.embed(tokens)?, &tokens.eot, count)
+    }
+
+    /// Features [B, D] of what [`TextTower::begin`] gave for block `first`, whose end tokens are at `eot`.
+    ///
+    /// # Errors
+    /// If the width is not the tower's.
+    pub fn finish(
+        &self,
+        first: usize,
+        (x, eot): (&Tensor, &[usize]),
+        prompts: Option<&TowerPrompts>,
+    ) -> Result<Tensor> {
+        let x = x.to_dtype(self.tokens.dtype())?;
+        let pooled = self.encoder.finish(first, x, eot, prompts, 0)?;
+        self.project(&pooled.to_dtype(self.projection.weight().dtype())?)
+    }
+
+    /// The tokens with their positions, [B, L, d].
+    fn embed(&self, tokens: &Tokens) -> Result<Tensor> {
         let (batch, length) = tokens.ids.dims2()?;
         let (context, width) = (self.config.max_position_embeddings, self.config.hidden_size);
         if length > context {
@@ -90,14 +131,17 @@ impl TextTower {
                 "texts of {length} tokens; the text tower takes at most {context}"
             )));
         }
+        if tokens.eot.len() != batch {
+            return Err(Error::Input(format!(
+                "{batch} texts have {} end tokens; each needs one",
+                tokens.eot.len()
+            )));
+        }
         let ids = tokens.ids.flatten_all()?;
         let x = self
             .tokens
             .index_select(&ids, 0)?
             .reshape((batch, length, width))?;
-        let x = x.broadcast_add(&self.positions.narrow(0, 0, length)?)?;
-        let ends = tokens.eot.to_vec1::<u32>()?;
-        let ends: Vec<usize> = ends.into_iter().map(|end| end as usize).collect();
-        self.encoder.forward(&x, &ends, prompts)
+        Ok(x.broadcast_add(&self.positions.narrow(0, 0, length)?)?)
     }
 }

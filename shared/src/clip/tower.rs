@@ -49,21 +49,53 @@ impl Encoder {
         pooled: &[usize],
         prompts: Option<&TowerPrompts>,
     ) -> Result<Tensor> {
-        let tokens = x.dim(1)?;
-        let (mut x, mut added) = match prompts {
+        let (entered, added) = match prompts {
             Some(prompts) => prompts.enter(x)?,
             None => (x.clone(), 0),
         };
-        let needed = until_last(pooled, tokens)?;
-        if self.mask == Mask::Causal {
-            x = x.narrow(1, 0, added + needed)?.contiguous()?;
-        }
-        let overwritten = |layer| prompts.map_or(Ok(0), |prompts| prompts.overwritten(layer));
-        if let first @ 1.. = overwritten(0)? {
+        let mut x = self.needed(&entered, pooled, added)?;
+        if let first @ 1.. = prompts.map_or(Ok(0), |prompts| prompts.overwritten(0))? {
             x = x.narrow(1, first, x.dim(1)?.saturating_sub(first))?;
         }
+        self.finish(0, x, pooled, prompts, added)
+    }
+
+    /// The input of block `count` [B, T, d], before which no prompts enter, for block-0 inputs `x` [B, T, d].
+    ///
+    /// # Errors
+    /// As [`Encoder::forward`].
+    pub(super) fn begin(&self, x: &Tensor, pooled: &[usize], count: usize) -> Result<Tensor> {
+        let mut x = self.needed(x, pooled, 0)?;
+        for block in self.blocks.iter().take(count) {
+            x = block.forward(&x, None)?;
+        }
+        Ok(x)
+    }
+
+    /// The tokens of `x` up to the last that is needed, behind as many rows as were `added`.
+    fn needed(&self, x: &Tensor, pooled: &[usize], added: usize) -> Result<Tensor> {
+        let needed = until_last(pooled, x.dim(1)?.saturating_sub(added))?;
+        match self.mask {
+            Mask::Causal => Ok(x.narrow(1, 0, added + needed)?.contiguous()?),
+            Mask::None => Ok(x.clone()),
+        }
+    }
+
+    /// What [`Encoder::forward`] gives, from the input `x` of block `first` on, without the rows that are overwritten there.
+    ///
+    /// # Errors
+    /// As [`Encoder::forward`].
+    pub(super) fn finish(
+        &self,
+        first: usize,
+        mut x: Tensor,
+        pooled: &[usize],
+        prompts: Option<&TowerPrompts>,
+        mut added: usize,
+    ) -> Result<Tensor> {
+        let overwritten = |layer| prompts.map_or(Ok(0), |prompts| prompts.overwritten(layer));
         let last = self.blocks.len().saturating_sub(1);
-        for (layer, block) in self.blocks.iter().enumerate() {
+        for (layer, block) in self.blocks.iter().enumerate().skip(first) {
             let mut prefix = None;
             if let Some(prompts) = prompts {
                 let (input, more) = prompts.before(layer, x)?;

@@ -1,6 +1,6 @@
 //! Owns the image tower.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 
 use super::tower::Encoder;
@@ -32,13 +32,14 @@ impl VisionTower {
         self.encoder.set_memory(memory);
     }
 
-    /// Reads `vision_model.*` and `visual_projection.weight`.
+    /// Reads `vision_model.*` and `visual_projection.weight`; all up to the last block in `dtype`.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape.
-    pub fn load(config: &ClipConfig, vb: VarBuilder<'_>) -> Result<Self> {
+    pub fn load(config: &ClipConfig, vb: VarBuilder<'_>, dtype: DType) -> Result<Self> {
         let (joint, config) = (config.projection_dim, config.vision_config.clone());
-        let model = vb.pp("vision_model");
+        let after = vb.pp("vision_model");
+        let model = after.to_dtype(dtype);
         let embeddings = model.pp("embeddings");
         let (width, patch) = (config.hidden_size, config.patch_size);
         let shape = BlockShape::from(&config);
@@ -57,7 +58,7 @@ impl VisionTower {
             // Hugging Face's own spelling.
             pre_norm: LayerNorm::load(width, config.layer_norm_eps, model.pp("pre_layrnorm"))?,
             encoder: Encoder::load(config.num_hidden_layers, shape, model.pp("encoder"))?,
-            post_norm: LayerNorm::load(width, config.layer_norm_eps, model.pp("post_layernorm"))?,
+            post_norm: LayerNorm::load(width, config.layer_norm_eps, after.pp("post_layernorm"))?,
             projection: Linear::load(width, joint, false, vb.pp("visual_projection"))?,
             config,
         })
@@ -77,7 +78,33 @@ impl VisionTower {
     /// As [`VisionTower::forward`].
     pub fn pooled(&self, pixels: &Tensor, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
         let x = self.pre_norm.forward(&self.embed(pixels)?)?;
-        self.encoder.forward(&x, &vec![0; x.dim(0)?], prompts)
+        let pooled = self.encoder.forward(&x, &vec![0; x.dim(0)?], prompts)?;
+        Ok(pooled.to_dtype(self.projection.weight().dtype())?)
+    }
+
+    /// The input of block `count` [B, patches + 1, d], before which no prompts enter.
+    ///
+    /// # Errors
+    /// As [`VisionTower::forward`].
+    pub fn begin(&self, pixels: &Tensor, count: usize) -> Result<Tensor> {
+        let x = self.pre_norm.forward(&self.embed(pixels)?)?;
+        self.encoder.begin(&x, &vec![0; x.dim(0)?], count)
+    }
+
+    /// Features [B, D] of what [`VisionTower::begin`] gave for block `first`.
+    ///
+    /// # Errors
+    /// If the width is not the tower's.
+    pub fn finish(
+        &self,
+        first: usize,
+        x: &Tensor,
+        prompts: Option<&TowerPrompts>,
+    ) -> Result<Tensor> {
+        let x = x.to_dtype(self.patches.dtype())?;
+        let pooled = vec![0; x.dim(0)?];
+        let pooled = self.encoder.finish(first, x, &pooled, prompts, 0)?;
+        self.project(&pooled.to_dtype(self.projection.weight().dtype())?)
     }
 
     /// Features [B, D] of pooled tokens [B, d]: the last norm and the projection, which may be trained.
@@ -106,6 +133,7 @@ impl VisionTower {
         };
         let grid = side / patch;
         let flat = pixels
+            .to_dtype(self.patches.dtype())?
             .reshape(&[batch, 3, grid, patch, grid, patch])?
             .permute([0, 2, 4, 1, 3, 5])?
             .contiguous()?

@@ -46,6 +46,9 @@ pub struct MapConfig {
     pub length: usize,
     /// Blocks that get prompts of their own.
     pub depth: usize,
+    /// The first of them. What the blocks before it compute depends on nothing that is trained.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub first_block: usize,
     /// Where they enter.
     pub level: MapLevel,
     /// What becomes of the prompts of the layers before, at the level `input`.
@@ -59,11 +62,18 @@ impl Default for MapConfig {
         Self {
             length: 36,
             depth: 6,
+            first_block: 0,
             level: MapLevel::Input,
             growth: MapGrowth::Replace,
             init: MapInit::Normal,
         }
     }
+}
+
+/// For serde: left out of a file, so that older runs, cells and bundles stay what they are.
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for it
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Where missing-aware prompts enter.

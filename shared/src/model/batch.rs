@@ -26,6 +26,16 @@ impl Batch {
             .tokens
             .as_ref()
             .map_or(Ok(0), |tokens| tokens.ids.dim(0))?;
+        if let Some(tokens) = self
+            .tokens
+            .as_ref()
+            .filter(|tokens| tokens.eot.len() != texts)
+        {
+            return Err(Error::Input(format!(
+                "the batch has {texts} texts, but {} places of end tokens",
+                tokens.eot.len()
+            )));
+        }
         for (modality, given) in [(Modality::Image, images), (Modality::Text, texts)] {
             let needed = self.cases.iter().filter(|case| case.has(modality)).count();
             if needed != given {
@@ -79,9 +89,22 @@ impl<'a> Groups<'a> {
     /// The tokens of the posts that have a text, case by case.
     pub(super) fn tokens(&self, batch: &Batch) -> Result<Option<Tokens>> {
         let tokens = batch.tokens.as_ref();
-        let ids = self.sorted(tokens.map(|tokens| &tokens.ids), Modality::Text)?;
-        let eot = self.sorted(tokens.map(|tokens| &tokens.eot), Modality::Text)?;
-        Ok(ids.zip(eot).map(|(ids, eot)| Tokens { ids, eot }))
+        let tokens = tokens.map(|tokens| (&tokens.ids, tokens.eot.as_slice()));
+        let sorted = self.texts(tokens)?;
+        Ok(sorted.map(|(ids, eot)| Tokens { ids, eot }))
+    }
+
+    /// Rows of the posts that have a text, case by case, and the places of their end tokens.
+    pub(super) fn texts(
+        &self,
+        texts: Option<(&Tensor, &[usize])>,
+    ) -> Result<Option<(Tensor, Vec<usize>)>> {
+        let Some((rows, eot)) = texts else {
+            return Ok(None);
+        };
+        let rows = self.sorted(Some(rows), Modality::Text)?;
+        let order = self.order(Modality::Text).into_iter();
+        Ok(rows.map(|rows| (rows, order.map(|row| eot[row as usize]).collect())))
     }
 
     /// Rows of the posts that have a modality, case by case in place of the batch's order.
@@ -90,6 +113,19 @@ impl<'a> Groups<'a> {
         rows: Option<&Tensor>,
         modality: Modality,
     ) -> Result<Option<Tensor>> {
+        let order = self.order(modality);
+        match rows {
+            None => Ok(None),
+            Some(_) if order.is_empty() => Ok(None),
+            Some(rows) if order.is_sorted() => Ok(Some(rows.clone())),
+            Some(rows) => Ok(Some(
+                rows.index_select(&Tensor::new(order, rows.device())?, 0)?,
+            )),
+        }
+    }
+
+    /// Which of the rows of a modality comes where, case by case.
+    fn order(&self, modality: Modality) -> Vec<u32> {
         let mut next = 0u32;
         let row_of: Vec<u32> = self
             .cases
@@ -101,17 +137,9 @@ impl<'a> Groups<'a> {
             })
             .collect();
         let carriers = self.groups.iter().filter(|(case, _)| case.has(modality));
-        let order: Vec<u32> = carriers
+        carriers
             .flat_map(|(_, posts)| posts.iter().map(|&post| row_of[post]))
-            .collect();
-        match rows {
-            None => Ok(None),
-            Some(_) if order.is_empty() => Ok(None),
-            Some(rows) if order.is_sorted() => Ok(Some(rows.clone())),
-            Some(rows) => Ok(Some(
-                rows.index_select(&Tensor::new(order, rows.device())?, 0)?,
-            )),
-        }
+            .collect()
     }
 
     /// Each group's places and features, given those of the posts that have an image and a text, case by case.

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result as CandleResult, Shape, Tensor};
 
 use super::kernels::attention::{Rows, RowsMut, Sight};
-use super::{fused, kernels, repeat};
+use super::{fused, kernels, repeat, wide};
 use crate::error::Result;
 
 /// Which keys a query sees.
@@ -31,7 +31,8 @@ impl Prefix {
     /// If widths do not agree.
     pub fn extend(&self, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor)> {
         let join = |rows: &Tensor, x: &Tensor| -> Result<Tensor> {
-            Ok(Tensor::cat(&[&repeat(rows, x.dim(0)?)?, x], 1)?)
+            let rows = repeat(rows, x.dim(0)?)?.to_dtype(x.dtype())?;
+            Ok(Tensor::cat(&[&rows, x], 1)?)
         };
         Ok((join(&self.keys, keys)?, join(&self.values, values)?))
     }
@@ -95,7 +96,8 @@ fn composed(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -> Can
             Tensor::from_vec(hidden, (queries, keys), q.device())?.to_dtype(scores.dtype())?;
         scores = scores.broadcast_add(&mask)?;
     }
-    let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
+    // Sums of halves would lose what the many small ones bring.
+    let weights = candle_nn::ops::softmax(&wide(&scores)?, D::Minus1)?.to_dtype(q.dtype())?;
     weights
         .matmul(&v)?
         .transpose(1, 2)?

@@ -59,6 +59,14 @@ fn fused(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32
 }
 
+/// Halves in f32, for sums; what is wider stays.
+fn wide(x: &Tensor) -> candle_core::Result<Tensor> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => x.to_dtype(DType::F32),
+        _ => Ok(x.clone()),
+    }
+}
+
 /// Rows [n, d] to [batch, n, d]; those that are [batch, n, d] stay.
 pub(crate) fn repeat(rows: &Tensor, batch: usize) -> crate::Result<Tensor> {
     if rows.rank() == 3 {

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result as CandleResult, Shape, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{fused, kernels, tensor};
+use super::{fused, kernels, tensor, wide};
 use crate::error::Result;
 
 /// Layer normalisation over the last dimension, with weight and bias.
@@ -53,10 +53,14 @@ impl LayerNorm {
     }
 
     fn composed(&self, x: &Tensor) -> CandleResult<Tensor> {
+        let dtype = x.dtype();
+        let x = wide(x)?;
         let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
         let x = x.broadcast_div(&(variance + self.eps)?.sqrt()?)?;
-        x.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
+        let x = x.broadcast_mul(&self.weight.to_dtype(x.dtype())?)?;
+        x.broadcast_add(&self.bias.to_dtype(x.dtype())?)?
+            .to_dtype(dtype)
     }
 }
 

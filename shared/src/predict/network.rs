@@ -171,10 +171,9 @@ impl OnDevice {
         let side = self.model.config().clip.vision_config.image_size;
         let tokens = || -> Result<Tokens> {
             let ids: Vec<u32> = texts.iter().flat_map(|(ids, _)| ids).copied().collect();
-            let ends: Vec<u32> = texts.iter().map(|(_, end)| *end as u32).collect();
             Ok(Tokens {
                 ids: Tensor::from_vec(ids, (count, ()), &self.device)?,
-                eot: Tensor::from_vec(ends, count, &self.device)?,
+                eot: texts.iter().map(|(_, end)| *end).collect(),
             })
         };
         let tensor = || Tensor::from_vec(pixels.concat(), (images, 3, side, side), &self.device);
@@ -273,7 +272,7 @@ impl Network for OnDevice {
             (None, Some((ids, end))) => {
                 let tokens = Tokens {
                     ids: Tensor::from_slice(ids, (1, ids.len()), &self.device)?,
-                    eot: Tensor::from_slice(&[end as u32], 1, &self.device)?,
+                    eot: vec![end],
                 };
                 self.model
                     .text_features(&tokens, Some(&prompts(Modality::Text)?))?

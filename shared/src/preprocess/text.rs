@@ -204,10 +204,9 @@ impl TextTokenizer {
         for (row, text) in ids.chunks_exact_mut(length.max(1)).zip(texts) {
             row[..text.ids.len()].copy_from_slice(&text.ids);
         }
-        let ends: Vec<u32> = texts.iter().map(|t| t.eot as u32).collect();
         Ok(Tokens {
             ids: Tensor::from_vec(ids, (texts.len(), length), device)?,
-            eot: Tensor::from_vec(ends, texts.len(), device)?,
+            eot: texts.iter().map(|text| text.eot).collect(),
         })
     }
 }

@@ -124,15 +124,18 @@ impl<T> FoldedTower<T> {
                 .then(|| read(&format!("{place}.{name}"), &[count, d]))
                 .transpose()
         };
-        let mut slots = Vec::with_capacity(rows.depth);
-        for layer in 0..rows.depth {
+        let mut slots = Vec::with_capacity(rows.first + rows.depth);
+        slots.extend((0..rows.first).map(|_| Slot::Carry));
+        for layer in rows.first..rows.first + rows.depth {
             let mut at = |count, what: &str| some(count, &format!("{what}.{layer}"));
             if let Some((keys, values)) = at(rows.pairs, "keys")?.zip(at(rows.pairs, "values")?) {
                 slots.push(Slot::Attend(Prefix { keys, values }));
                 continue;
             }
-            if layer == 0 {
-                slots.push(Slot::Carry);
+            if layer == rows.first {
+                // Those of block 0 enter before its slot.
+                let later = if layer == 0 { 0 } else { rows.fixed };
+                slots.push(at(later, "grown")?.map_or(Slot::Carry, Slot::Prepend));
                 continue;
             }
             let renewed = at(rows.renewed, "renewed")?.map(Slot::Overwrite);
@@ -143,7 +146,7 @@ impl<T> FoldedTower<T> {
             slots.push(slot.unwrap_or(Slot::Carry));
         }
         Ok(Self {
-            rows: some(rows.fixed, "rows")?,
+            rows: some(if rows.first == 0 { rows.fixed } else { 0 }, "rows")?,
             queries: some(rows.dynamic, "queries")?,
             slots,
         })

@@ -22,6 +22,7 @@ use crate::parameter::{Init, Parameter};
 pub struct Map {
     level: MapLevel,
     growth: MapGrowth,
+    first_block: usize,
     /// Rows [n, d] by case code, modality and layer; no layers for a tower that does not run in the case.
     rows: [[Vec<Tensor>; 2]; 3],
 }
@@ -55,7 +56,7 @@ impl MapConfig {
 
 impl PromptPlan for MapConfig {
     fn check(&self, clip: &ClipConfig) -> Result<()> {
-        check_sizes("map", self.length, self.depth, clip)?;
+        check_sizes("map", self.length, (self.first_block, self.depth), clip)?;
         let attention = self.level == MapLevel::Attention;
         let accumulate = self.growth == MapGrowth::Accumulate;
         let least = if attention { 6 } else { 3 };
@@ -85,24 +86,26 @@ impl PromptPlan for MapConfig {
     }
 
     fn rows(&self) -> Rows {
-        let (length, depth) = (self.length, self.depth);
+        let length = self.length;
+        let at = Rows {
+            first: self.first_block,
+            depth: self.depth,
+            ..Rows::default()
+        };
         match (self.level, self.growth) {
             (MapLevel::Input, MapGrowth::Replace) => Rows {
                 fixed: length,
                 renewed: length,
-                depth,
-                ..Rows::default()
+                ..at
             },
             (MapLevel::Input, MapGrowth::Accumulate) => Rows {
                 fixed: length,
                 grown: length,
-                depth,
-                ..Rows::default()
+                ..at
             },
             (MapLevel::Attention, _) => Rows {
                 pairs: length / 2,
-                depth,
-                ..Rows::default()
+                ..at
             },
         }
     }
@@ -138,6 +141,7 @@ impl PromptTensors for MapConfig {
         Ok(Box::new(Map {
             level: self.level,
             growth: self.growth,
+            first_block: self.first_block,
             rows: [
                 towers(Case::Complete)?,
                 towers(Case::TextMissing)?,
@@ -151,6 +155,7 @@ impl PromptMethod for Map {
     /// A tower that does not run in the case has no rows: nothing that entered it could have an effect.
     fn tower(&self, case: Case, modality: Modality) -> Result<TowerPrompts> {
         let layers = &self.rows[case.index()][modality as usize];
+        let before = (0..self.first_block).map(|_| Slot::Carry);
         if self.level == MapLevel::Attention {
             let slots = layers.iter().map(|rows| {
                 let half = rows.dim(0)? / 2;
@@ -160,7 +165,7 @@ impl PromptMethod for Map {
                 }))
             });
             return Ok(TowerPrompts {
-                slots: slots.collect::<Result<_>>()?,
+                slots: before.map(Ok).chain(slots).collect::<Result<_>>()?,
                 ..TowerPrompts::default()
             });
         }
@@ -172,10 +177,15 @@ impl PromptMethod for Map {
                 MapGrowth::Replace => Slot::Overwrite(rows),
                 MapGrowth::Accumulate => Slot::Prepend(rows),
             });
+        let first = layers.first().cloned();
+        let (prepend, at_first) = match (first, self.first_block) {
+            (Some(rows), 1..) => (None, Slot::Prepend(rows)),
+            (first, _) => (first, Slot::Carry),
+        };
         Ok(TowerPrompts {
-            prepend: layers.first().cloned(),
+            prepend,
             dynamic: None,
-            slots: std::iter::once(Slot::Carry).chain(deeper).collect(),
+            slots: before.chain([at_first]).chain(deeper).collect(),
         })
     }
 }
@@ -251,7 +261,7 @@ mod tests {
                 depth: 3,
                 level,
                 growth,
-                init: MapInit::Normal,
+                ..MapConfig::default()
             });
             let tensors =
                 initialise(&config, &clip, &mut stream(1, "prompt"), &Device::Cpu).unwrap();
@@ -281,6 +291,7 @@ mod tests {
             level,
             growth,
             init,
+            ..MapConfig::default()
         };
         use MapGrowth::{Accumulate, Replace};
         use MapInit::{Normal, OneHot};
@@ -295,15 +306,14 @@ mod tests {
             let error = config.check(&small()).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("map"), "{error}");
         }
-        let deep = MapConfig {
-            depth: 4,
-            ..MapConfig::default()
-        };
-        assert!(
-            deep.check(&small())
-                .unwrap_err()
-                .to_string()
-                .contains("1 to 3")
-        );
+        for (first_block, depth, told) in [(0, 4, "1 to 3"), (2, 2, "1 to 1"), (3, 1, "no block")] {
+            let deep = MapConfig {
+                depth,
+                first_block,
+                ..MapConfig::default()
+            };
+            let error = deep.check(&small()).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
     }
 }

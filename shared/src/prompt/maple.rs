@@ -40,7 +40,7 @@ impl MapleConfig {
 
 impl PromptPlan for MapleConfig {
     fn check(&self, clip: &ClipConfig) -> Result<()> {
-        check_sizes("maple", self.length, self.depth, clip)
+        check_sizes("maple", self.length, (0, self.depth), clip)
     }
 
     fn rows(&self) -> Rows {

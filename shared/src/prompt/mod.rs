@@ -76,17 +76,19 @@ pub trait PromptTensors {
 /// Rows that a method puts into a tower.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
-    /// Constant rows in front of block 0.
+    /// The first block with rows of its own.
+    pub first: usize,
+    /// Constant rows in front of its input.
     pub fixed: usize,
-    /// Rows computed from the post, behind the constant ones.
+    /// Rows computed from the post, behind the constant ones; only at block 0.
     pub dynamic: usize,
-    /// Rows that are overwritten at the inputs of blocks 1 to `depth` - 1.
+    /// Rows that are overwritten at the inputs of the blocks after it.
     pub renewed: usize,
-    /// Rows that come in front of the others at the inputs of blocks 1 to `depth` - 1.
+    /// Rows that come in front of the others at the inputs of the blocks after it.
     pub grown: usize,
-    /// Keys, and as many values, in front of those of blocks 0 to `depth` - 1.
+    /// Keys, and as many values, in front of those of all blocks with rows of their own.
     pub pairs: usize,
-    /// Blocks with rows of their own, block 0 counted.
+    /// Blocks with rows of their own, the first one counted.
     pub depth: usize,
 }
 
@@ -147,16 +149,23 @@ pub fn width(clip: &ClipConfig, modality: Modality) -> usize {
     }
 }
 
-/// Checks what all methods share: how many rows, and at how many blocks.
-fn check_sizes(method: &str, length: usize, depth: usize, clip: &ClipConfig) -> Result<()> {
+/// Checks what all methods share: how many rows, and at which blocks, the first one and how many.
+fn check_sizes(
+    method: &str,
+    length: usize,
+    (first, depth): (usize, usize),
+    clip: &ClipConfig,
+) -> Result<()> {
     let layers = clip
         .vision_config
         .num_hidden_layers
         .min(clip.text_config.num_hidden_layers);
     let problem = if length == 0 || length > MOST_ROWS {
         format!("length is {length}; it must be 1 to {MOST_ROWS}")
-    } else if depth == 0 || depth > layers {
-        format!("depth is {depth}; the towers allow 1 to {layers}")
+    } else if first >= layers {
+        format!("first_block is {first}; the towers have no block of that number, but {layers}")
+    } else if depth == 0 || depth > layers - first {
+        format!("depth is {depth}; the towers allow 1 to {}", layers - first)
     } else {
         return Ok(());
     };

@@ -55,6 +55,7 @@ impl DynamicPrompt {
     /// If widths do not agree.
     pub fn rows(&self, x: &Tensor) -> Result<Tensor> {
         let batch = x.dim(0)?;
+        let x = &x.to_dtype(self.query.dtype())?;
         let query = repeat(&self.query, batch)?;
         let attended = attention(
             &query,
@@ -110,10 +111,10 @@ impl TowerPrompts {
         let batch = x.dim(0)?;
         let mut parts = Vec::with_capacity(3);
         if let Some(rows) = &self.prepend {
-            parts.push(repeat(rows, batch)?);
+            parts.push(repeat(rows, batch)?.to_dtype(x.dtype())?);
         }
         if let Some(dynamic) = &self.dynamic {
-            parts.push(dynamic.rows(x)?);
+            parts.push(dynamic.rows(x)?.to_dtype(x.dtype())?);
         }
         let added = parts
             .iter()
@@ -146,7 +147,7 @@ impl TowerPrompts {
             Some(Slot::Overwrite(rows)) => (rows, x, 0),
             Some(Slot::Prepend(rows)) => (rows, x, rows.dim(D::Minus2)?),
         };
-        let rows = repeat(rows, kept.dim(0)?)?;
+        let rows = repeat(rows, kept.dim(0)?)?.to_dtype(kept.dtype())?;
         Ok((Tensor::cat(&[&rows, &kept], 1)?, added))
     }
 

@@ -50,10 +50,9 @@ impl<'a> WordCache<'a> {
         for (padded, row) in ids.chunks_mut(length).zip(&rows) {
             padded[..row.len()].copy_from_slice(row);
         }
-        let eot: Vec<u32> = rows.iter().map(|row| row.len() as u32 - 1).collect();
         Ok(Tokens {
             ids: Tensor::from_vec(ids, (rows.len(), length), device)?,
-            eot: Tensor::from_vec(eot, rows.len(), device)?,
+            eot: rows.iter().map(|row| row.len() - 1).collect(),
         })
     }
 
@@ -108,7 +107,6 @@ mod tests {
         }
         let tokens = cache.batch(&["", "red apple"], 4, &Device::Cpu).unwrap();
         let ids = tokens.ids.to_vec2::<u32>().unwrap();
-        let eot = tokens.eot.to_vec1::<u32>().unwrap();
-        assert_eq!((ids[0][1], ids[1][3], eot), (529, 529, vec![1, 3]));
+        assert_eq!((ids[0][1], ids[1][3], tokens.eot), (529, 529, vec![1, 3]));
     }
 }

@@ -26,7 +26,7 @@ impl DcpConfig {
 
 impl PromptPlan for DcpConfig {
     fn check(&self, clip: &ClipConfig) -> Result<()> {
-        check_sizes("dcp", self.length, self.depth, clip)?;
+        check_sizes("dcp", self.length, (0, self.depth), clip)?;
         let narrow = width(clip, Modality::Text);
         let problem = if !self.length.is_multiple_of(3) {
             format!(
