@@ -1,18 +1,20 @@
-//! Owns the proof that training on pooled tokens computed beforehand is training on the posts themselves.
+//! Owns the proof that training on what was computed beforehand, pooled tokens or the first blocks, is training on the posts
+//! themselves.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Tensor};
 use shared::Case;
-use shared::config::{HeadConfig, ModelConfig};
+use shared::config::{HeadConfig, ModelConfig, PromptConfig};
 use tests::tiny;
 use trainer::clip_folder;
 use trainer::data::split::Split;
 use trainer::engine::assembly::Assembly;
+use trainer::engine::begun::BegunSource;
 use trainer::engine::dataset::Dataset;
 use trainer::engine::evaluate;
 use trainer::engine::frozen::FrozenSource;
-use trainer::engine::source::{Input, Source};
+use trainer::engine::source::{Input, Source, Split as Placed};
 use trainer::settings::Settings;
 
 fn settings(clip: &std::path::Path, prompt: &str) -> Settings {
@@ -38,30 +40,107 @@ fn model(settings: &Settings, data: &Dataset, clip: &clip_folder::ClipFolder) ->
 #[test]
 fn pooled_posts_give_the_same_logits_and_gradients_in_every_case() {
     let folder = tempfile::tempdir().unwrap();
-    tiny::clip_folder(folder.path()).unwrap();
-    let settings = settings(folder.path(), "none");
-    let clip = clip_folder::load(folder.path(), &Device::Cpu).unwrap();
-    let data = Dataset::open(&settings, &[Split::Train], None, &clip, &Device::Cpu).unwrap();
-    let assembly = model(&settings, &data, &clip);
+    let (data, assembly, settings) = opened(folder.path(), &settings(folder.path(), "none"));
+    let posts = simulated(&data, &settings);
+    let frozen = FrozenSource::new(posts.source, &assembly.model).unwrap();
+    same_logits_and_gradients(&assembly, &posts, &posts.from(&frozen));
+}
+
+/// Rows at the input of the second block, and keys and values in its attention; from memory, written to a folder, and found
+/// there.
+#[test]
+fn begun_posts_give_the_same_logits_and_gradients_in_every_case() {
+    let folder = tempfile::tempdir().unwrap();
+    for level in ["input", "attention"] {
+        let mut settings = settings(folder.path(), "map");
+        if let PromptConfig::Map(map) = &mut settings.model.prompt {
+            (map.length, map.depth, map.first_block) = (6, 1, 1);
+            map.level = serde_json::from_str(&format!("{level:?}")).unwrap();
+        }
+        let (data, assembly, settings) = opened(folder.path(), &settings);
+        let posts = simulated(&data, &settings);
+        let kept = folder.path().join(format!("kept {level}"));
+        let files = || std::fs::read_dir(&kept).map_or(0, Iterator::count);
+        for (folder, expected) in [(None, 0), (Some(kept.as_path()), 2), (Some(&kept), 2)] {
+            let named = Named(posts.source);
+            let begun = BegunSource::new(&named, &assembly, folder, &Device::Cpu).unwrap();
+            same_logits_and_gradients(&assembly, &posts, &posts.from(&begun.unwrap()));
+            assert_eq!(files(), expected);
+        }
+        // Half a file is none.
+        let rows = std::fs::read_dir(&kept)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let rows = rows.filter(|path| path.extension().is_some_and(|kind| kind == "rows"));
+        let rows = rows.last().unwrap();
+        let bytes = std::fs::read(&rows).unwrap();
+        std::fs::write(&rows, &bytes[..bytes.len() / 2]).unwrap();
+        BegunSource::new(&Named(posts.source), &assembly, Some(&kept), &Device::Cpu).unwrap();
+        assert!(std::fs::read(&rows).unwrap() == bytes);
+    }
+    let (data, assembly, _) = opened(folder.path(), &settings(folder.path(), "none"));
+    let source = data.source(Split::Train).unwrap();
+    let begun = BegunSource::new(source, &assembly, None, &Device::Cpu).unwrap();
+    assert!(
+        begun.is_none(),
+        "without prompts there is no first block of theirs"
+    );
+}
+
+/// A source that tells what it is made of.
+struct Named<'a>(&'a dyn Source);
+
+impl Source for Named<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn case(&self, post: usize) -> Case {
+        self.0.case(post)
+    }
+
+    fn classes(&self, post: usize) -> &[usize] {
+        self.0.classes(post)
+    }
+
+    fn fingerprint(&self) -> Option<&str> {
+        Some("these posts")
+    }
+
+    fn batch(&self, posts: &[usize], cases: &[Case]) -> anyhow::Result<Input> {
+        self.0.batch(posts, cases)
+    }
+}
+
+fn opened(folder: &std::path::Path, settings: &Settings) -> (Dataset, Assembly, Settings) {
+    tiny::clip_folder(folder).unwrap();
+    let clip = clip_folder::load(folder, &Device::Cpu).unwrap();
+    let data = Dataset::open(settings, &[Split::Train], None, &clip, &Device::Cpu).unwrap();
+    let assembly = model(settings, &data, &clip);
+    (data, assembly, settings.clone())
+}
+
+fn simulated<'a>(data: &'a Dataset, settings: &Settings) -> Placed<'a> {
     let posts = data
         .simulated(Split::Train, &settings.missing, None)
         .unwrap();
-    let frozen = FrozenSource::new(posts.source, &assembly.model).unwrap();
-    let pooled = posts.from(&frozen);
     assert_eq!(posts.cases().len(), 3);
+    posts
+}
 
+fn same_logits_and_gradients(assembly: &Assembly, posts: &Placed<'_>, prepared: &Placed<'_>) {
     let logits = |split| {
         let all = evaluate::predict(&assembly.model, split, 16).unwrap();
         all.logits.concat()
     };
-    let (from_posts, from_pooled) = (logits(&posts), logits(&pooled));
+    let (from_posts, from_prepared) = (logits(posts), logits(prepared));
     let largest = from_posts.iter().fold(0f32, |most, x| most.max(x.abs()));
-    for (a, b) in from_posts.iter().zip(&from_pooled) {
+    for (a, b) in from_posts.iter().zip(&from_prepared) {
         assert!((a - b).abs() <= 1e-5 * largest, "{a} and {b}");
     }
 
     let places: Vec<usize> = (0..32).collect();
-    let gradients = |split: &trainer::engine::source::Split<'_>| {
+    let gradients = |split: &Placed<'_>| {
         let sample = split.sample(&places).unwrap();
         let outputs = sample.batch.forward(&assembly.model).unwrap();
         let parts: Vec<Tensor> = outputs
@@ -71,8 +150,8 @@ fn pooled_posts_give_the_same_logits_and_gradients_in_every_case() {
         let loss = Tensor::stack(&parts, 0).unwrap().sum_all().unwrap();
         assembly.parameters.gradients(&loss.backward().unwrap())
     };
-    let (from_posts, from_pooled) = (gradients(&posts), gradients(&pooled));
-    assert_eq!(from_posts.len(), from_pooled.len());
+    let (from_posts, from_prepared) = (gradients(posts), gradients(prepared));
+    assert_eq!(from_posts.len(), from_prepared.len());
     assert!(from_posts.contains_key("visual_projection.weight"));
     let size = |x: &Tensor| {
         x.abs()
@@ -83,7 +162,7 @@ fn pooled_posts_give_the_same_logits_and_gradients_in_every_case() {
             .unwrap()
     };
     for (name, gradient) in &from_posts {
-        let difference = size(&(gradient - &from_pooled[name]).unwrap());
+        let difference = size(&(gradient - &from_prepared[name]).unwrap());
         assert!(difference <= 1e-4 * size(gradient), "{name}: {difference}");
     }
 }

@@ -12,7 +12,7 @@ use trainer::report::Reporter;
 use trainer::settings::Settings;
 
 /// 96 posts in batches of 8, two of them a step: 6 steps an epoch, 12 in all.
-fn settings(clip: &Path, more: &[&str]) -> Settings {
+pub(crate) fn settings(clip: &Path, more: &[&str]) -> Settings {
     let clip = format!("model.clip={}", clip.display());
     let usual = [
         clip.as_str(),

@@ -20,6 +20,9 @@ const PACKAGES: &str = "nvidia-cuda-nvcc==13.0.88 nvidia-cuda-runtime==13.0.96 n
                         nvidia-nvvm==13.0.88 nvidia-cuda-cccl==13.0.85 nvidia-cublas==13.0.2.14 \
                         nvidia-curand==10.4.5.25 nvidia-cuda-nvrtc==13.0.88";
 
+/// What joins several GPUs (docs/training-together.md), of the version that cudarc knows.
+const NCCL: &str = "nvidia-nccl-cu13==2.30.7";
+
 /// What to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -29,6 +32,9 @@ pub(crate) struct Options {
     /// The GPU's compute capability without its point; otherwise that of the GPU here, or 80
     #[arg(long)]
     capability: Option<u32>,
+    /// Build also what several GPUs need to train together
+    #[arg(long)]
+    nccl: bool,
     /// Only prepare, and do not build
     #[arg(long)]
     prepare: bool,
@@ -39,16 +45,15 @@ pub(crate) struct Options {
 /// # Errors
 /// If a package cannot be had, or the trainer does not build.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let mut build = command(
-        "cargo",
-        "build -p trainer --features cuda --release --locked",
-    );
+    let features = if options.nccl { "nccl" } else { "cuda" };
+    let build = format!("build -p trainer --features {features} --release --locked");
+    let mut build = command("cargo", &build);
     if output(command("nvcc", "--version").env("LC_ALL", "C")).is_ok() {
         println!("    nvcc is on the search path: that toolkit is used");
     } else {
         let environment = prepare(options)?;
         println!("    the environment is in {FOLDER}/environment.sh: `source` it, then");
-        println!("    cargo build -p trainer --features cuda --release");
+        println!("    cargo build -p trainer --features {features} --release");
         build.envs(environment);
     }
     if options.prepare {
@@ -73,8 +78,19 @@ fn prepare(options: &Options) -> Result<Vec<(&'static str, String)>> {
         stub(&toolkit, &folder.join("stub"))?;
         stamp.keep()?;
     }
-    let toolkit = toolkit(&python)?.display().to_string();
-    let library = format!("{toolkit}/lib:{}", folder.join("stub").display());
+    let toolkit = toolkit(&python)?;
+    let nccl = toolkit.with_file_name("nccl");
+    if options.nccl && !nccl.is_dir() {
+        let install = "-m pip install --quiet --disable-pip-version-check --no-deps";
+        call(command(&python, install).arg(NCCL))?;
+        link_libraries(&nccl)?;
+    }
+    let (toolkit, nccl) = (toolkit.display().to_string(), nccl.join("lib"));
+    let nccl = match nccl.is_dir() {
+        true => format!(":{}", nccl.display()),
+        false => String::new(),
+    };
+    let library = format!("{toolkit}/lib:{}{nccl}", folder.join("stub").display());
     let capability = match options.capability {
         Some(capability) => capability.to_string(),
         None => capability_here().unwrap_or_else(|| "80".into()),
@@ -85,7 +101,7 @@ fn prepare(options: &Options) -> Result<Vec<(&'static str, String)>> {
         ("CUDA_PATH", toolkit.clone()),
         ("CUDA_COMPUTE_CAP", capability),
         ("LIBRARY_PATH", library),
-        ("LD_LIBRARY_PATH", format!("{toolkit}/lib")),
+        ("LD_LIBRARY_PATH", format!("{toolkit}/lib{nccl}")),
         ("PATH", format!("{toolkit}/bin:{path}")),
     ];
     let mut script = String::from("# Made by `cargo xtask cuda`; source it in bash.\n");

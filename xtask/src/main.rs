@@ -14,6 +14,7 @@ mod stamp;
 mod step;
 mod test;
 mod tidy;
+mod together;
 mod tools;
 
 use std::path::{Path, PathBuf};

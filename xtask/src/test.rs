@@ -6,7 +6,7 @@ use crate::artefacts;
 use crate::page::{self, COMMITTED_BUNDLE};
 use crate::step::{Steps, call, cargo, command};
 use crate::tools::Arm;
-use crate::{bundles, npm, tidy, tools};
+use crate::{bundles, npm, tidy, together, tools};
 
 /// What may be left out.
 #[derive(clap::Args)]
@@ -75,6 +75,10 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
         let arguments = "doc --workspace --no-deps --locked";
         call(command("cargo", arguments).env("RUSTDOCFLAGS", "-D warnings"))
     })?;
+    match together::missing() {
+        None => steps.run("training by two processes, over MPI", together::run)?,
+        Some(why) => steps.skip("training by two processes, over MPI", why),
+    }
     // Built apart from the tests, because these start the trainer as a program.
     steps.run("build", || {
         call(&mut command("cargo", "build --workspace --locked"))

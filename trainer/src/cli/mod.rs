@@ -71,9 +71,9 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<()> {
-    let device = || device::open(cli.device);
+    let device = || device::open(cli.device, 0);
     match cli.command {
-        Command::Train(args) => train::run(&args, &device()?),
+        Command::Train(args) => train::run(&args, cli.device),
         Command::Eval(args) => eval::run(&args, &device()?),
         Command::Predict(args) => predict::run(&args, &device()?),
         Command::Export(args) => export::run(&args),

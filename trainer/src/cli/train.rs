@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 
+use crate::engine::device::Choice;
+use crate::engine::group::Group;
 use crate::engine::interrupt;
 use crate::engine::session::Session;
 use crate::report::Reporter;
@@ -31,11 +32,20 @@ pub struct Args {
 ///
 /// # Errors
 /// If the settings are wrong, the run exists, data cannot be read, or a file cannot be written.
-pub fn run(args: &Args, device: &Device) -> Result<()> {
+pub fn run(args: &Args, choice: Choice) -> Result<()> {
     let (settings, dir) = settle(args)?;
-    let session = Session::open(&settings, &dir, device)?;
+    let (group, device) = Group::join(choice)?;
+    let session = Session::open(&settings, &dir, &device)?;
     interrupt::listen()?;
-    let (state, finished) = session.train(args.resume, Reporter::shown(), &interrupt::requested)?;
+    let reporter = match group.leads() {
+        true => Reporter::shown(),
+        false => Reporter::silent(),
+    };
+    let stop = &interrupt::requested;
+    let (state, finished) = session.train_together(&group, args.resume, reporter, stop)?;
+    if !group.leads() {
+        return Ok(());
+    }
     if !finished {
         println!(
             "Stopped after step {}. Go on with: trainer train --resume --out {}",

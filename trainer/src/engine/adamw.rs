@@ -64,6 +64,11 @@ impl Default for AdamWSettings {
     }
 }
 
+/// A gradient has infinities or no numbers in it.
+#[derive(Debug, thiserror::Error)]
+#[error("the gradient of {0} is not finite; lower the learning rate or set a clip_norm")]
+pub struct NotFinite(String);
+
 /// The moments of one parameter.
 struct Moments {
     decays: bool,
@@ -117,12 +122,10 @@ impl AdamW {
         let squares: Vec<f64> = flat
             .par_iter()
             .map(|(name, gradient)| {
-                let square = with_values(gradient, square)
-                    .with_context(|| format!("gradient of {name}"))?;
+                let square =
+                    with_values(gradient, square).with_context(|| format!("gradient of {name}"))?;
                 if !square.is_finite() {
-                    bail!(
-                        "the gradient of {name} is not finite; lower the learning rate or set a clip_norm"
-                    );
+                    return Err(NotFinite((*name).clone()).into());
                 }
                 Ok(square)
             })

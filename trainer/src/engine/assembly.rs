@@ -8,7 +8,9 @@ use shared::head;
 use shared::model::{self, Model};
 use shared::nn::Tensors;
 
+use super::group::Group;
 use super::parameters::Parameters;
+use super::precision::Precision;
 
 /// A model whose trained tensors can be changed in place.
 pub struct Assembly {
@@ -36,6 +38,28 @@ impl Assembly {
         seed: u64,
         device: &Device,
     ) -> Result<Self> {
+        Self::fresh_in(
+            config,
+            clip,
+            train_norms_and_projection,
+            seed,
+            Precision::F32,
+            device,
+        )
+    }
+
+    /// As [`Assembly::fresh`], with towers that compute in a precision of their own.
+    ///
+    /// # Errors
+    /// As [`Assembly::fresh`].
+    pub fn fresh_in(
+        config: &ModelConfig,
+        clip: &Tensors,
+        train_norms_and_projection: bool,
+        seed: u64,
+        precision: Precision,
+        device: &Device,
+    ) -> Result<Self> {
         let mut own = model::initialise(config, seed, device)?;
         let mut trained = Tensors::new();
         for name in model::trainable_names(config, train_norms_and_projection) {
@@ -47,7 +71,8 @@ impl Assembly {
         let kept = Parameters::from_tensors(own)?;
         let mut frozen = clip.clone();
         frozen.extend(kept.views());
-        let model = Model::load(config, parameters.var_builder(&frozen, device))?;
+        let vb = parameters.var_builder(&frozen, device);
+        let model = Model::load_in(config, vb, precision.dtype())?;
         Ok(Self {
             model,
             parameters,
@@ -76,6 +101,23 @@ impl Assembly {
         let mut tensors = self.parameters.tensors()?;
         tensors.append(&mut self.kept.tensors()?);
         Ok(tensors)
+    }
+
+    /// Takes over the leading process's values, trained or not: what was drawn or measured there holds for all.
+    ///
+    /// # Errors
+    /// If another process is gone.
+    pub fn follow(&self, group: &Group) -> Result<()> {
+        if group.size() == 1 {
+            return Ok(());
+        }
+        for part in [&self.parameters, &self.kept] {
+            for (name, variable) in part.iter() {
+                let values = group.leading(&variable.as_detached_tensor().flatten_all()?)?;
+                part.set(name, &values.reshape(variable.shape())?)?;
+            }
+        }
+        Ok(())
     }
 
     /// Overwrites one tensor's values, trained or not; the model sees it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::assembly::Assembly;
 use anyhow::{Context, Result};
@@ -9,6 +10,7 @@ use candle_core::Device;
 use shared::Case;
 use tempfile::TempDir;
 
+use super::begun::BegunSource;
 use super::frozen::FrozenSource;
 use super::source::{Source, Split as Placed};
 use crate::clip_folder::ClipFolder;
@@ -94,6 +96,32 @@ impl Dataset {
             rows: self.rows,
             splits,
         })
+    }
+
+    /// The same posts with the first blocks of their towers run beforehand ([`BegunSource`]), where that applies; the others
+    /// as they are. Needs no more than `self` while it lasts.
+    ///
+    /// # Errors
+    /// If a post cannot be read, or the folder cannot be written.
+    pub fn begun(
+        self: &Rc<Self>,
+        assembly: &Assembly,
+        folder: Option<&Path>,
+        device: &Device,
+    ) -> Result<Rc<Self>> {
+        let mut splits = BTreeMap::new();
+        for (&split, source) in &self.splits {
+            match BegunSource::new(source.as_ref(), assembly, folder, device)? {
+                Some(begun) => splits.insert(split, Box::new(begun) as Box<dyn Source>),
+                // All or none: the splits of a run are few, and those that are measured are the smaller ones.
+                None => return Ok(Rc::clone(self)),
+            };
+        }
+        Ok(Rc::new(Self {
+            classes: self.classes.clone(),
+            rows: self.rows,
+            splits,
+        }))
     }
 
     /// The posts of a split.

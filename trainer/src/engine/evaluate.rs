@@ -1,7 +1,7 @@
 //! Owns running a model over a split without training it.
 
 use anyhow::Result;
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use shared::config::Task;
 use shared::head::means::{ClassMeans, Measure};
 use shared::model::{CaseOutput, Model};
@@ -9,6 +9,7 @@ use shared::nn::Tensors;
 use shared::{Case, Modality, rng};
 
 use super::dataset::{self, Dataset};
+use super::group::Group;
 use super::source::{Sample, Split as Placed};
 use crate::data::split::Split;
 use crate::metrics::evaluation::{Evaluation, Measured};
@@ -20,11 +21,44 @@ use crate::settings::Settings;
 /// # Errors
 /// If a post cannot be read.
 pub fn predict(model: &Model, split: &Placed<'_>, batch_size: usize) -> Result<Predictions> {
-    let mut all = Predictions::default();
-    for_each_batch(split, batch_size, |sample| {
+    predict_together(&Group::alone(), model, split, batch_size)
+}
+
+/// As [`predict`], each process on its part of the posts; all get the predictions for all of them.
+///
+/// # Errors
+/// If a post cannot be read, or another process is gone.
+pub fn predict_together(
+    group: &Group,
+    model: &Model,
+    split: &Placed<'_>,
+    batch_size: usize,
+) -> Result<Predictions> {
+    let mut own = Predictions::default();
+    let places: Vec<usize> = (0..split.posts.len()).collect();
+    for_each_batch(split, group.share().of(&places), batch_size, |sample| {
         let outputs = sample.batch.forward(model)?;
-        append(&mut all, model, &outputs, &sample)
+        append(&mut own, &logits(model, &outputs)?, &sample)
     })?;
+    if group.size() == 1 {
+        return Ok(own);
+    }
+    // Everyone puts its own rows among zeros.
+    let classes = model.config().classes.len();
+    let mut rows = vec![0f32; places.len() * classes];
+    let from = group.share().range(places.len()).start * classes;
+    let flat = own.logits().iter().flatten().copied();
+    rows[from..]
+        .iter_mut()
+        .zip(flat)
+        .for_each(|(row, own)| *row = own);
+    let count = rows.len();
+    let rows = Tensor::from_vec(rows, count, model.device())?;
+    let rows = group.sum(&rows)?.to_vec1::<f32>()?;
+    let mut all = Predictions::default();
+    for (&(post, case), logits) in split.posts.iter().zip(rows.chunks(classes)) {
+        all.push(case, logits.to_vec(), split.source.classes(post).to_vec());
+    }
     Ok(all)
 }
 
@@ -80,20 +114,29 @@ pub fn by_case(
     Ok(evaluation.at_threshold(threshold, &measured, classes))
 }
 
-/// Adds the predictions for one batch, in the batch's order; the logits carry no margin.
+/// Rows of a batch with their logits [n, K], case by case: still on the device, outside of every graph.
+pub type Logits = Vec<(Vec<usize>, Tensor)>;
+
+/// The logits of a batch; they carry no margin.
 ///
 /// # Errors
-/// If outputs and sample do not belong together.
-pub fn append(
-    all: &mut Predictions,
-    model: &Model,
-    outputs: &[CaseOutput],
-    sample: &Sample,
-) -> Result<()> {
+/// If the tensor library fails.
+pub fn logits(model: &Model, outputs: &[CaseOutput]) -> Result<Logits> {
+    let each = outputs.iter().map(|output| {
+        let logits = model.logits(output)?.detach();
+        Ok((output.rows.clone(), logits))
+    });
+    each.collect()
+}
+
+/// Adds the predictions for one batch, in the batch's order; waits for the device.
+///
+/// # Errors
+/// If logits and sample do not belong together.
+pub fn append(all: &mut Predictions, logits: &Logits, sample: &Sample) -> Result<()> {
     let mut rows = vec![Vec::new(); sample.classes.len()];
-    for output in outputs {
-        let logits = model.logits(output)?.to_vec2::<f32>()?;
-        for (&row, logits) in output.rows.iter().zip(logits) {
+    for (places, logits) in logits {
+        for (&row, logits) in places.iter().zip(logits.to_vec2::<f32>()?) {
             rows[row] = logits;
         }
     }
@@ -117,7 +160,8 @@ pub fn measure(
 ) -> Result<Tensors> {
     let config = model.config();
     let mut means = ClassMeans::new(config.clip.projection_dim, config.classes.len());
-    for_each_batch(split, batch_size, |sample| {
+    let places: Vec<usize> = (0..split.posts.len()).collect();
+    for_each_batch(split, &places, batch_size, |sample| {
         for (rows, features) in sample.batch.features(model)? {
             let classes: Vec<Vec<usize>> = rows
                 .iter()
@@ -134,13 +178,13 @@ pub fn measure(
     Ok(means.measure(wanted, &mut rng::stream(seed, "class means"), device)?)
 }
 
-/// Calls back with the split's batches in order.
+/// Calls back with these places of the split in batches, in order.
 fn for_each_batch(
     split: &Placed<'_>,
+    places: &[usize],
     batch_size: usize,
     mut each: impl FnMut(Sample) -> Result<()>,
 ) -> Result<()> {
-    let places: Vec<usize> = (0..split.posts.len()).collect();
     places
         .chunks(batch_size.max(1))
         .try_for_each(|places| each(split.sample(places)?))

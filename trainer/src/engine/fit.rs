@@ -10,17 +10,18 @@ use shared::Case;
 use shared::config::ModelConfig;
 use shared::nn::Tensors;
 
-use super::adamw::AdamW;
+use super::adamw::{AdamW, NotFinite};
 use super::ahead::Ahead;
 use super::assembly::Assembly;
 use super::checkpoint::{self, Checkpoint};
 use super::evaluate;
+use super::group::Group;
 use super::order::Order;
-use super::parameters::accumulate;
+use super::pass::Pass;
+use super::precision::LossScale;
 use super::schedule::Schedule;
 use super::source::Split;
 use crate::loss::Objective;
-use crate::metrics::Predictions;
 use crate::report::{Event, Reporter, Values};
 use crate::settings::Settings;
 
@@ -40,6 +41,9 @@ pub struct State {
     pub model: ModelConfig,
     /// The SHA-256 of the frozen CLIP's tensors.
     pub clip_sha256: String,
+    /// What the loss is multiplied by, in f16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
 }
 
 /// The best validation so far.
@@ -56,6 +60,7 @@ pub struct Fit<'a> {
     settings: &'a Settings,
     dir: &'a Path,
     assembly: &'a Assembly,
+    group: &'a Group,
     train: Split<'a>,
     val: Split<'a>,
     device: Device,
@@ -75,6 +80,7 @@ impl<'a> Fit<'a> {
         settings: &'a Settings,
         dir: &'a Path,
         assembly: &'a Assembly,
+        group: &'a Group,
         splits: (Split<'a>, Split<'a>),
         device: &Device,
     ) -> Result<Self> {
@@ -104,11 +110,13 @@ impl<'a> Fit<'a> {
                 best: None,
                 model: assembly.model.config().clone(),
                 clip_sha256: assembly.clip_sha256.clone(),
+                loss_scale: LossScale::of(wanted.precision),
             },
             device: device.clone(),
             settings,
             dir,
             assembly,
+            group,
             train,
             val,
             order,
@@ -165,6 +173,7 @@ impl<'a> Fit<'a> {
                 self.train.clone(),
                 self.order.clone(),
                 self.state.step,
+                self.group.share(),
             );
             self.steps(steps, &ahead, reporter, stop)
         })?;
@@ -184,13 +193,12 @@ impl<'a> Fit<'a> {
         stop: &dyn Fn() -> bool,
     ) -> Result<()> {
         while self.state.step < steps {
-            let values = self.step(ahead, reporter)?;
+            let (values, stopped) = self.step(ahead, reporter, stop)?;
             let step = self.state.step;
             let validated = self.is_due(step);
             if validated {
                 self.validate(reporter)?;
             }
-            let stopped = stop();
             if validated
                 || stopped
                 || step.is_multiple_of(self.settings.train.checkpoint_every)
@@ -206,51 +214,37 @@ impl<'a> Fit<'a> {
         Ok(())
     }
 
-    /// One optimiser step; the incomplete rest of an epoch is divided by the full accumulation too.
-    fn step(&mut self, ahead: &Ahead, reporter: &mut Reporter) -> Result<Values> {
+    /// One optimiser step; the incomplete rest of an epoch is divided by the full accumulation too. Also returns whether
+    /// any process was asked to stop.
+    fn step(
+        &mut self,
+        ahead: &Ahead,
+        reporter: &mut Reporter,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(Values, bool)> {
         let (start, step) = (Instant::now(), self.state.step);
-        let model = &self.assembly.model;
-        let classes = model.config().classes.len();
-        let rate = self.schedule.rate(step);
-        let (mut gradients, mut seen) = (Tensors::new(), Predictions::default());
-        let mut values = Values::new();
-        let samples = ahead.next()?;
+        let place = || format!("step {}", step + 1);
+        let (model, parameters) = (&self.assembly.model, &self.assembly.parameters);
+        let (rate, progress) = (self.schedule.rate(step), self.schedule.progress(step));
+        let batches = self.settings.train.accumulate;
+        let factor = self.state.loss_scale.map_or(1.0, |scale| scale.factor());
+        let pieces = ahead.next()?;
         let waited = start.elapsed().as_secs_f64();
-        for sample in samples {
-            let targets = sample.targets(classes, &self.device)?;
-            let outputs = sample.batch.forward(model)?;
-            let progress = self.schedule.progress(step);
-            let loss = self
-                .objective
-                .loss(model.head(), &outputs, &targets, progress)?;
-            let share = self.settings.train.accumulate as f64;
-            let parts = [
-                ("loss", Some(&loss.total)),
-                ("contrast", loss.contrast.as_ref()),
-            ];
-            for (name, part) in parts
-                .into_iter()
-                .filter_map(|(name, part)| Some((name, part?)))
-            {
-                *values.entry(name.into()).or_default() +=
-                    f64::from(part.to_scalar::<f32>()?) / share;
-            }
-            if !values["loss"].is_finite() {
-                bail!(
-                    "the loss is not finite at step {}; try a lower train.rate",
-                    step + 1
-                );
-            }
-            let store = (&loss.total / share)?.backward()?;
-            accumulate(&mut gradients, self.assembly.parameters.gradients(&store))?;
-            evaluate::append(&mut seen, model, &outputs, &sample)?;
+        let mut pass = Pass::default();
+        for piece in pieces {
+            let with = (model, &self.objective, parameters);
+            pass.add(piece, with, progress, (factor, batches), &self.device)?;
         }
-        let norm = self
-            .optimiser
-            .step(&self.assembly.parameters, &gradients, rate)
-            .with_context(|| format!("step {}", step + 1))?;
+        let stopped = pass.exchange(self.group, parameters, stop(), &self.device)?;
+        let figures = pass.figures(batches).with_context(place)?;
+        let mut values: Values = figures
+            .into_iter()
+            .map(|(name, figure)| (name.to_owned(), figure))
+            .collect();
+        values.extend(self.update(&mut pass.gradients, rate).with_context(place)?);
         self.state.step += 1;
-        values.insert("gradient_norm".into(), norm);
+        let seen = pass.predictions()?;
+        let classes = model.config().classes.len();
         let selection = self.settings.selection().name();
         let figures = seen.figures(self.settings.model.task, classes);
         values.extend(
@@ -262,11 +256,34 @@ impl<'a> Fit<'a> {
             step: self.state.step,
             epoch: self.order.epoch_after(self.state.step),
             rate,
-            posts: seen.len(),
+            posts: self.order.batches(step).iter().map(Vec::len).sum(),
             seconds: start.elapsed().as_secs_f64(),
             waited,
             values: values.clone(),
         })?;
+        Ok((values, stopped))
+    }
+
+    /// Changes the parameters by the step's gradients; a step in which scaled gradients overflow is left out.
+    fn update(&mut self, gradients: &mut Tensors, rate: f64) -> Result<Values> {
+        let parameters = &self.assembly.parameters;
+        let Some(scale) = &mut self.state.loss_scale else {
+            let norm = self.optimiser.step(parameters, gradients, rate)?;
+            return Ok(Values::from([("gradient_norm".into(), norm)]));
+        };
+        let factor = scale.factor();
+        for gradient in gradients.values_mut() {
+            *gradient = (&*gradient / factor)?;
+        }
+        let mut values = Values::from([("loss_scale".into(), factor)]);
+        match self.optimiser.step(parameters, gradients, rate) {
+            Ok(norm) => {
+                scale.held();
+                values.insert("gradient_norm".into(), norm);
+            }
+            Err(error) if error.is::<NotFinite>() => scale.overflowed()?,
+            Err(error) => return Err(error),
+        }
         Ok(values)
     }
 
@@ -286,7 +303,8 @@ impl<'a> Fit<'a> {
         }
         let (task, step) = (self.settings.model.task, self.state.step);
         let classes = self.state.model.classes.len();
-        let predictions = evaluate::predict(
+        let predictions = evaluate::predict_together(
+            self.group,
             &self.assembly.model,
             &self.val,
             self.settings.train.batch_size,
@@ -319,6 +337,9 @@ impl<'a> Fit<'a> {
     }
 
     fn save(&self, name: &str, reporter: &mut Reporter) -> Result<()> {
+        if !self.group.leads() {
+            return Ok(());
+        }
         let optimiser = if name == LAST {
             self.optimiser.state()?
         } else {

@@ -12,16 +12,14 @@ use shared::{Case, Modality};
 
 use super::assembly::Assembly;
 use super::atomic;
-use super::source::{Input, Source};
+use super::source::{Facts, Input, Source};
 
 /// Posts run through the towers at a time.
 const BATCH: usize = 64;
 
 /// A source that gives pooled tokens in place of pixels and words; otherwise the source it was made of.
 pub struct FrozenSource {
-    cases: Vec<Case>,
-    classes: Vec<Vec<usize>>,
-    rows: Vec<usize>,
+    facts: Facts,
     /// Image, text.
     sides: [Side; 2],
 }
@@ -57,7 +55,11 @@ impl FrozenSource {
         let Some(posts) = source.fingerprint() else {
             return Self::new(source, &assembly.model);
         };
-        let key = Sha256::digest(format!("pooled {posts} {}", assembly.clip_sha256));
+        let key = Sha256::digest(format!(
+            "pooled {posts} {:?} {}",
+            assembly.model.towers_dtype(),
+            assembly.clip_sha256
+        ));
         let path = folder.join(format!("pooled-{:.24}.safetensors", format!("{key:x}")));
         if let Some(parts) = read(&path, source, device) {
             return Self::of(source, parts);
@@ -74,19 +76,13 @@ impl FrozenSource {
     }
 
     fn of(source: &dyn Source, [images, texts]: [Option<Tensor>; 2]) -> Result<Self> {
-        let cases = cases(source);
-        let posts = 0..source.len();
+        let facts = Facts::of(source);
         Ok(Self {
             sides: [
-                Side::new(images, &cases, Modality::Image),
-                Side::new(texts, &cases, Modality::Text),
+                Side::new(images, &facts.cases, Modality::Image),
+                Side::new(texts, &facts.cases, Modality::Text),
             ],
-            classes: posts
-                .clone()
-                .map(|post| source.classes(post).to_vec())
-                .collect(),
-            rows: posts.map(|post| source.row(post)).collect(),
-            cases,
+            facts,
         })
     }
 }
@@ -94,20 +90,16 @@ impl FrozenSource {
 /// In the order of the sides.
 const MODALITIES: [Modality; 2] = [Modality::Image, Modality::Text];
 
-/// What each post has.
-fn cases(source: &dyn Source) -> Vec<Case> {
-    (0..source.len()).map(|post| source.case(post)).collect()
-}
-
 /// The pooled tokens of all posts: of those that have an image, and of those that have a text.
 fn run(source: &dyn Source, model: &Model) -> Result<[Option<Tensor>; 2]> {
-    let cases = cases(source);
+    let cases = Facts::of(source).cases;
     let posts: Vec<usize> = (0..source.len()).collect();
     let mut parts = [Vec::new(), Vec::new()];
     for (posts, cases) in posts.chunks(BATCH).zip(cases.chunks(BATCH)) {
         let pooled = match source.batch(posts, cases)? {
             Input::Posts(batch) => model.pool(&batch)?,
             Input::Pooled(batch) => batch,
+            Input::Begun(_) => anyhow::bail!("posts of a model with prompts cannot be pooled"),
         };
         let [images, texts] = &mut parts;
         images.extend(pooled.image.map(|rows| rows.detach()));
@@ -123,7 +115,7 @@ fn run(source: &dyn Source, model: &Model) -> Result<[Option<Tensor>; 2]> {
 /// What an earlier run has left, if it is whole and of these posts.
 fn read(path: &Path, source: &dyn Source, device: &Device) -> Option<[Option<Tensor>; 2]> {
     let mut found = candle_core::safetensors::load(path, device).ok()?;
-    let cases = cases(source);
+    let cases = Facts::of(source).cases;
     let mut parts = [None, None];
     for (part, modality) in parts.iter_mut().zip(MODALITIES) {
         *part = found.remove(modality.name());
@@ -172,19 +164,19 @@ impl Side {
 
 impl Source for FrozenSource {
     fn len(&self) -> usize {
-        self.cases.len()
+        self.facts.cases.len()
     }
 
     fn case(&self, post: usize) -> Case {
-        self.cases[post]
+        self.facts.cases[post]
     }
 
     fn classes(&self, post: usize) -> &[usize] {
-        &self.classes[post]
+        &self.facts.classes[post]
     }
 
     fn row(&self, post: usize) -> usize {
-        self.rows[post]
+        self.facts.rows[post]
     }
 
     fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Input> {

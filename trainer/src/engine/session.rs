@@ -13,6 +13,7 @@ use shared::nn::frozen::Memory;
 use super::assembly::Assembly;
 use super::dataset::{self, Dataset};
 use super::fit::{Fit, LAST, State};
+use super::group::Group;
 use super::run::{self, TrainedRun};
 use super::{atomic, checkpoint, evaluate};
 use crate::clip_folder::{self, ClipFolder};
@@ -61,8 +62,10 @@ impl<'a> Session<'a> {
             classes: data.classes.clone(),
         };
         let tuned = settings.model.train_norms_and_projection;
+        let (seed, precision) = (settings.train.seed, settings.train.precision);
+        precision.settle(device)?;
         let mut assembly =
-            Assembly::fresh(&config, &clip.tensors, tuned, settings.train.seed, device)?;
+            Assembly::fresh_in(&config, &clip.tensors, tuned, seed, precision, device)?;
         if settings.train.recompute {
             assembly.model.set_memory(Memory::Recompute);
         }
@@ -76,18 +79,19 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The data with the towers run beforehand, if nothing in the towers is trained; else the data as they are.
+    /// The data with the towers run beforehand as far as nothing in them is trained; else the data as they are.
     ///
     /// # Errors
     /// If a post cannot be read.
     pub fn settled(&self) -> Result<Rc<Dataset>> {
-        Ok(match self.settings.model.prompt {
+        let folder = self.settings.data.cache.as_deref();
+        match self.settings.model.prompt {
             PromptConfig::None => {
-                let folder = self.settings.data.cache.as_deref();
-                Rc::new(self.data.frozen(&self.assembly, folder, self.device)?)
+                let frozen = self.data.frozen(&self.assembly, folder, self.device)?;
+                Ok(Rc::new(frozen))
             }
-            _ => Rc::clone(&self.data),
-        })
+            _ => self.data.begun(&self.assembly, folder, self.device),
+        }
     }
 
     /// Trains in the run folder until the end or until `stop` says so; returns where it stands and whether that is
@@ -97,6 +101,21 @@ impl<'a> Session<'a> {
     /// If the run exists (without `resume`), a post cannot be read, or a file cannot be written.
     pub fn train(
         &self,
+        resume: bool,
+        reporter: Reporter,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(State, bool)> {
+        self.train_together(&Group::alone(), resume, reporter, stop)
+    }
+
+    /// As [`Session::train`], as one of several processes; only the leading one writes into the run folder, which all of
+    /// them must be able to read.
+    ///
+    /// # Errors
+    /// As [`Session::train`], and if another process is gone.
+    pub fn train_together(
+        &self,
+        group: &Group,
         resume: bool,
         mut reporter: Reporter,
         stop: &dyn Fn() -> bool,
@@ -108,13 +127,17 @@ impl<'a> Session<'a> {
             assembly,
             ..
         } = self;
-        if !resume {
-            run::create(dir, settings)?;
+        if group.leads() {
+            if !resume {
+                run::create(dir, settings)?;
+            }
+            atomic::sweep(dir)?;
+            log::to_run(dir)?;
         }
-        atomic::sweep(dir)?;
-        log::to_run(dir)?;
         let data = self.settled()?;
-        let simulated = |split| data.simulated(split, &settings.missing, Some(dir));
+        // Others draw the same tables; those of a run that goes on are there to be read.
+        let tables = (group.leads() || resume).then_some(*dir);
+        let simulated = |split| data.simulated(split, &settings.missing, tables);
         let (train, val) = (simulated(Split::Train)?, simulated(Split::Val)?);
         let missing = dataset::describe(Split::Train, &settings.missing);
         let (posts, held_out) = (train.posts.len(), val.posts.len());
@@ -134,11 +157,14 @@ impl<'a> Session<'a> {
                 .iter()
                 .try_for_each(|(name, value)| assembly.set(name, value))?;
         }
-        let mut fit = Fit::new(settings, dir, assembly, (train, val), device)?;
+        assembly.follow(group)?;
+        let mut fit = Fit::new(settings, dir, assembly, group, (train, val), device)?;
         if resume {
             fit.resume()?;
         }
-        reporter.keep(&dir.join("metrics.jsonl"), fit.state().step)?;
+        if group.leads() {
+            reporter.keep(&dir.join("metrics.jsonl"), fit.state().step)?;
+        }
         let finished = fit.run(&mut reporter, stop)?;
         Ok((fit.state().clone(), finished))
     }

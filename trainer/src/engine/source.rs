@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
+use shared::model::begun::BegunBatch;
 use shared::model::pooled::PooledBatch;
 use shared::model::{Batch, CaseOutput, Features, Model};
 use shared::{Case, Modality, rng};
@@ -39,6 +40,31 @@ pub trait Source: Sync {
     fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Input>;
 }
 
+/// What a source says of its posts without being asked for batches, for those that give the same posts otherwise.
+pub struct Facts {
+    /// What each post has.
+    pub cases: Vec<Case>,
+    /// Its classes.
+    pub classes: Vec<Vec<usize>>,
+    /// Its row of the missing table.
+    pub rows: Vec<usize>,
+}
+
+impl Facts {
+    /// Those of a source.
+    pub fn of(source: &dyn Source) -> Self {
+        let posts = 0..source.len();
+        Self {
+            cases: posts.clone().map(|post| source.case(post)).collect(),
+            classes: posts
+                .clone()
+                .map(|post| source.classes(post).to_vec())
+                .collect(),
+            rows: posts.map(|post| source.row(post)).collect(),
+        }
+    }
+}
+
 /// What the model is given.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -46,6 +72,8 @@ pub enum Input {
     Posts(Batch),
     /// What the frozen towers made of them beforehand.
     Pooled(PooledBatch),
+    /// What the blocks before the first prompts made of them beforehand.
+    Begun(BegunBatch),
 }
 
 impl Input {
@@ -54,6 +82,7 @@ impl Input {
         match self {
             Self::Posts(batch) => &batch.cases,
             Self::Pooled(batch) => &batch.cases,
+            Self::Begun(batch) => &batch.cases,
         }
     }
 
@@ -65,6 +94,7 @@ impl Input {
         Ok(match self {
             Self::Posts(batch) => model.forward(batch)?,
             Self::Pooled(batch) => model.forward_pooled(batch)?,
+            Self::Begun(batch) => model.forward_begun(batch)?,
         })
     }
 
@@ -76,6 +106,7 @@ impl Input {
         Ok(match self {
             Self::Posts(batch) => model.features(batch)?,
             Self::Pooled(batch) => model.features_of_pooled(batch)?,
+            Self::Begun(batch) => model.features_of_begun(batch)?,
         })
     }
 }

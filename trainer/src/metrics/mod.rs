@@ -84,6 +84,11 @@ impl Predictions {
         self.targets.push(targets);
     }
 
+    /// The logits of each post.
+    pub fn logits(&self) -> &[Vec<f32>] {
+        &self.logits
+    }
+
     /// Adds the posts of another split or case.
     pub fn extend(&mut self, other: Predictions) {
         self.cases.extend(other.cases);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::adamw::AdamWSettings;
+use crate::engine::precision::Precision;
 use crate::engine::schedule::Decay;
 use crate::metrics::Selection;
 
@@ -36,6 +37,9 @@ pub struct TrainSettings {
     /// much time again, half of the memory. Results are the same bits.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub recompute: bool,
+    /// What the frozen towers compute in: f32, tf32 (CUDA), bf16, f16 or f64. What is trained is f32 in all of them.
+    #[serde(skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// The metric that decides on `best`; by default accuracy, or f1_macro for multi-label tasks.
     pub select: Option<Selection>,
     /// `[train.optimiser]`
@@ -68,6 +72,7 @@ impl Default for TrainSettings {
             validate_every: 1.0,
             checkpoint_every: 50,
             recompute: false,
+            precision: Precision::F32,
             select: None,
             optimiser: AdamWSettings::default(),
         }
