@@ -26,6 +26,8 @@ struct Findings {
     simd: Vec<&'static str>,
     allocator: &'static str,
     cuda_feature: bool,
+    /// What joins processes that train together.
+    joins: Vec<&'static str>,
     devices: Vec<String>,
     nvidia_driver: Option<String>,
     nvcc: Option<String>,
@@ -54,6 +56,13 @@ pub fn run(args: &Args) -> Result<()> {
         (
             "built with CUDA",
             if findings.cuda_feature { "yes" } else { "no" }.to_owned(),
+        ),
+        (
+            "processes joined by",
+            match findings.joins.as_slice() {
+                [] => "nothing (--features nccl, mpi)".into(),
+                joins => joins.join(", "),
+            },
         ),
         ("devices", findings.devices.join(", ")),
         ("NVIDIA driver", or_none(&findings.nvidia_driver)),
@@ -128,6 +137,13 @@ fn look() -> Findings {
         simd: simd(),
         allocator: "mimalloc",
         cuda_feature,
+        joins: [
+            ("NCCL", cfg!(feature = "nccl")),
+            ("MPI", cfg!(feature = "mpi")),
+        ]
+        .into_iter()
+        .filter_map(|(name, built)| built.then_some(name))
+        .collect(),
         devices,
         nvidia_driver: driver,
         nvcc,
