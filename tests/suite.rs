@@ -6,6 +6,7 @@
 mod bundle;
 mod cli;
 mod clip_parity;
+mod cuda;
 mod data_sets;
 mod dcp_golden;
 mod engine;

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, Tensor};
 
 use super::kernels::gelu::NO_BIAS;
-use super::{fused, kernels};
+use super::{cuda, fused, kernels};
 use crate::config::Activation;
 use crate::error::Result;
 
@@ -25,7 +25,7 @@ impl Activation {
 /// # Errors
 /// If the tensor library fails.
 pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
-    if fused(x) {
+    if fused(x) || cuda::applies(x) {
         return Ok(x.contiguous()?.apply_op1(QuickGelu)?);
     }
     Ok(quick_gelu_composed(x)?)
@@ -57,7 +57,20 @@ impl CustomOp1 for QuickGelu {
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> CandleResult<(candle_core::CudaStorage, Shape)> {
+        cuda::activation::quick_gelu(x, layout)
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if cuda::applies(x) {
+            return Ok(Some(cuda::activation::quick_gelu_backward(x, grad)?));
+        }
         let out = kernels::with_values(x, |x| {
             kernels::with_values(grad, |grad| {
                 let mut out = grad.to_vec();

@@ -50,6 +50,10 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask) -
             "causal attention of {queries} queries over {keys} keys: each query needs its own key"
         )));
     }
+    #[cfg(feature = "cuda")]
+    if super::cuda::applies(q) {
+        return Ok(super::cuda::attention::attention(q, k, v, heads, mask)?);
+    }
     if !fused(q) {
         return Ok(composed(q, k, v, heads, mask)?);
     }

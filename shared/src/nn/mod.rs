@@ -1,16 +1,18 @@
 //! Owns the differentiable building blocks of the towers.
 //!
 //! Every operation here passes gradients. candle's fused layer norm and softmax do not (they end in `*_no_bwd`), and
-//! its products form gradients for frozen weights too; so on the CPU the blocks are fused operations of our own with a
-//! backward pass, and elsewhere they are composed of candle's differentiable ones.
+//! its products form gradients for frozen weights too; so on the CPU, and on CUDA, the blocks are fused operations of our own
+//! with a backward pass, and elsewhere they are composed of candle's differentiable ones.
 
 pub mod activation;
 pub mod attention;
 pub mod block;
+pub mod cuda;
 pub mod frozen;
 mod kernels;
 pub mod linear;
 pub mod norm;
+pub mod values;
 
 use std::collections::BTreeMap;
 

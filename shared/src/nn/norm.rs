@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result as CandleResult, Shape, Tensor};
 use candle_nn::VarBuilder;
 
-use super::{fused, kernels, tensor, wide};
+use super::{cuda, fused, kernels, tensor, wide};
 use crate::error::Result;
 
 /// Layer normalisation over the last dimension, with weight and bias.
@@ -42,7 +42,7 @@ impl LayerNorm {
     /// # Errors
     /// If the last dimension is not the norm's width.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if fused(x) && x.dim(D::Minus1)? == self.weight.elem_count() {
+        if (fused(x) || cuda::applies(x)) && x.dim(D::Minus1)? == self.weight.elem_count() {
             let op = Fused {
                 eps: self.eps as f32,
                 parameters: self.trained(),
@@ -94,6 +94,20 @@ impl CustomOp3 for Fused {
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        x_layout: &Layout,
+        weight: &candle_core::CudaStorage,
+        weight_layout: &Layout,
+        bias: &candle_core::CudaStorage,
+        bias_layout: &Layout,
+    ) -> CandleResult<(candle_core::CudaStorage, Shape)> {
+        let (weight, bias) = ((weight, weight_layout), (bias, bias_layout));
+        cuda::norm::forward(self.eps, (x, x_layout), weight, bias)
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -102,6 +116,10 @@ impl CustomOp3 for Fused {
         _: &Tensor,
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if cuda::applies(x) {
+            return cuda::norm::backward(x, weight, bias, grad, self.eps, self.parameters);
+        }
         let width = weight.elem_count();
         kernels::with_values(x, |values| {
             kernels::with_values(grad, |grad| {

@@ -5,13 +5,15 @@ mod update;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use candle_core::{Device, Tensor};
-use rayon::prelude::*;
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, Device, Storage, Tensor};
 use serde::{Deserialize, Serialize};
 use shared::nn::Tensors;
 
 use super::parameters::Parameters;
-use update::{Update, square, with_values};
+use update::{Update, squares};
+
+pub use update::apply;
 
 /// Where the weight decay acts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,12 +71,33 @@ impl Default for AdamWSettings {
 #[error("the gradient of {0} is not finite; lower the learning rate or set a clip_norm")]
 pub struct NotFinite(String);
 
-/// The moments of one parameter.
+/// The moments of one parameter, on the CPU or, from the first step on, where the parameter is.
 struct Moments {
     decays: bool,
     steps: u32,
-    first: Vec<f32>,
-    second: Vec<f32>,
+    /// Values of each.
+    size: usize,
+    first: Storage,
+    second: Storage,
+}
+
+/// Moments on the CPU.
+fn on_cpu(values: Vec<f32>) -> Storage {
+    Storage::Cpu(CpuStorage::F32(values))
+}
+
+/// Moments as a tensor on the CPU.
+fn to_cpu(moments: &Storage) -> Result<Tensor> {
+    let copied;
+    let values = match moments {
+        Storage::Cpu(values) => values.as_slice::<f32>()?,
+        Storage::Cuda(values) => {
+            copied = values.to_cpu_storage()?;
+            copied.as_slice::<f32>()?
+        }
+        _ => bail!("the optimiser works on the CPU and on CUDA"),
+    };
+    Ok(Tensor::from_slice(values, values.len(), &Device::Cpu)?)
 }
 
 /// AdamW as Hugging Face transformers 4.2.1 computes it: bias-corrected, and the decay is applied after the update,
@@ -97,12 +120,14 @@ impl AdamW {
         let moments = parameters
             .iter()
             .map(|(name, variable)| {
-                let zeros = vec![0.0; variable.elem_count()];
+                let size = variable.elem_count();
+                let zeros = vec![0.0; size];
                 let moments = Moments {
                     decays: decays(name),
                     steps: 0,
-                    first: zeros.clone(),
-                    second: zeros,
+                    size,
+                    first: on_cpu(zeros.clone()),
+                    second: on_cpu(zeros),
                 };
                 (name.to_owned(), moments)
             })
@@ -115,21 +140,21 @@ impl AdamW {
     /// # Errors
     /// If a gradient is not finite (nothing has been changed then), belongs to no parameter or has another size.
     pub fn step(&mut self, parameters: &Parameters, gradients: &Tensors, rate: f64) -> Result<f64> {
-        let flat: Vec<(&String, Tensor)> = gradients
-            .iter()
-            .map(|(name, gradient)| Ok((name, gradient.to_device(&Device::Cpu)?.contiguous()?)))
-            .collect::<Result<_>>()?;
-        let squares: Vec<f64> = flat
-            .par_iter()
-            .map(|(name, gradient)| {
-                let square =
-                    with_values(gradient, square).with_context(|| format!("gradient of {name}"))?;
-                if !square.is_finite() {
-                    return Err(NotFinite((*name).clone()).into());
-                }
-                Ok(square)
-            })
-            .collect::<Result<_>>()?;
+        let mut flat = Vec::with_capacity(gradients.len());
+        for (name, gradient) in gradients {
+            let Some(variable) = parameters.get(name) else {
+                bail!("there is a gradient for {name}, but no such parameter");
+            };
+            let (given, own) = (gradient.elem_count(), variable.elem_count());
+            if given != own {
+                bail!("the gradient of {name} has {given} values, the parameter {own}");
+            }
+            flat.push((name, gradient.to_device(variable.device())?.contiguous()?));
+        }
+        let squares = squares(&flat)?;
+        if let Some(place) = squares.iter().position(|square| !square.is_finite()) {
+            return Err(NotFinite(flat[place].0.clone()).into());
+        }
         let norm = squares.iter().sum::<f64>().sqrt();
         let scale = match self.settings.clip_norm {
             Some(most) if norm > most => (most / (norm + 1e-6)) as f32,
@@ -141,21 +166,10 @@ impl AdamW {
             else {
                 bail!("there is a gradient for {name}, but no such parameter");
             };
-            let (given, own) = (gradient.elem_count(), variable.elem_count());
-            if given != own {
-                bail!("the gradient of {name} has {given} values, the parameter {own}");
-            }
             let update = Update::new(&self.settings, moments, scale, rate);
-            let place = || format!("parameter {name}");
-            if variable.device().is_cpu() {
-                variable
-                    .inplace_op2(&gradient, &update)
-                    .with_context(place)?;
-            } else {
-                let values = variable.as_tensor().to_device(&Device::Cpu)?;
-                values.inplace_op2(&gradient, &update).with_context(place)?;
-                variable.set(&values.to_device(variable.device())?)?;
-            }
+            variable
+                .inplace_op2(&gradient, &update)
+                .with_context(|| format!("parameter {name}"))?;
         }
         Ok(norm)
     }
@@ -167,12 +181,8 @@ impl AdamW {
     pub fn state(&self) -> Result<Tensors> {
         let mut state = Tensors::new();
         for (name, moments) in &self.moments {
-            let size = moments.first.len();
             for (kind, values) in [("first", &moments.first), ("second", &moments.second)] {
-                state.insert(
-                    format!("{kind}.{name}"),
-                    Tensor::from_slice(values, size, &Device::Cpu)?,
-                );
+                state.insert(format!("{kind}.{name}"), to_cpu(values)?);
             }
             state.insert(
                 format!("steps.{name}"),
@@ -198,14 +208,14 @@ impl AdamW {
                 ("second", &mut moments.second),
             ] {
                 let found = find(format!("{kind}.{name}"))?.flatten_all()?.to_vec1()?;
-                if found.len() != values.len() {
+                if found.len() != moments.size {
                     bail!(
                         "the optimiser's tensor {kind}.{name} has {} values, not {}",
                         found.len(),
-                        values.len()
+                        moments.size
                     );
                 }
-                *values = found;
+                *values = on_cpu(found);
             }
             let steps = find(format!("steps.{name}"))?.to_vec1::<u32>()?;
             moments.steps = *steps

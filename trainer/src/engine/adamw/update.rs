@@ -1,11 +1,12 @@
-//! Owns the arithmetic of the optimiser on the values where they lie.
+//! Owns the arithmetic of the optimiser on the values where they lie, on the CPU or on CUDA.
 
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Result, bail};
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, InplaceOp2, Layout, Storage, Tensor};
+use anyhow::{Context, Result};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Storage, Tensor, bail};
 use rayon::prelude::*;
+use shared::nn::cuda::call::Step;
+use shared::nn::values::{values, with_values};
 
 use super::{AdamWSettings, Kind, Moments};
 
@@ -15,14 +16,7 @@ const CHUNK: usize = 1 << 14;
 /// The update of one parameter where it lies, in f32 with the corrections in f64.
 pub(super) struct Update<'a> {
     moments: Mutex<&'a mut Moments>,
-    scale: f32,
-    size: f32,
-    shrink: f32,
-    pull: f32,
-    eps: f32,
-    /// Of both moments: what stays and what is new.
-    beta: [f32; 2],
-    rest: [f32; 2],
+    step: Step,
 }
 
 impl<'a> Update<'a> {
@@ -45,28 +39,38 @@ impl<'a> Update<'a> {
             Kind::AdamW => ((rate * decay) as f32, 0.0, settings.eps),
             Kind::Adam => (0.0, decay as f32, settings.eps * correct2.sqrt()),
         };
-        Self {
-            moments: Mutex::new(moments),
+        let step = Step {
             scale,
-            size: (rate * correct2.sqrt() / correct1) as f32,
-            shrink,
             pull,
-            eps: eps as f32,
             beta: beta.map(|beta| beta as f32),
             rest: beta.map(|beta| (1.0 - beta) as f32),
+            size: (rate * correct2.sqrt() / correct1) as f32,
+            eps: eps as f32,
+            shrink,
+        };
+        Self {
+            moments: Mutex::new(moments),
+            step,
         }
     }
+}
 
-    fn apply(&self, values: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
-        let (beta, rest) = (self.beta, self.rest);
-        let both = first.iter_mut().zip(second);
-        for ((value, gradient), (first, second)) in values.iter_mut().zip(gradient).zip(both) {
-            let g = gradient * self.scale + self.pull * *value;
-            *first = beta[0] * *first + rest[0] * g;
-            *second = beta[1] * *second + rest[1] * g * g;
-            *value -= self.size * *first / (second.sqrt() + self.eps);
-            *value -= self.shrink * *value;
-        }
+/// One step on the CPU. The kernel `adamw` of `shared::nn::cuda` does the same.
+pub fn apply(
+    step: &Step,
+    values: &mut [f32],
+    gradient: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+) {
+    let (beta, rest) = (step.beta, step.rest);
+    let both = first.iter_mut().zip(second);
+    for ((value, gradient), (first, second)) in values.iter_mut().zip(gradient).zip(both) {
+        let g = gradient * step.scale + step.pull * *value;
+        *first = beta[0] * *first + rest[0] * g;
+        *second = beta[1] * *second + rest[1] * g * g;
+        *value -= step.size * *first / (second.sqrt() + step.eps);
+        *value -= step.shrink * *value;
     }
 }
 
@@ -77,54 +81,77 @@ impl InplaceOp2 for Update<'_> {
 
     fn cpu_fwd(
         &self,
-        values: &mut CpuStorage,
+        own: &mut CpuStorage,
         layout: &Layout,
         gradient: &CpuStorage,
         gradient_layout: &Layout,
     ) -> candle_core::Result<()> {
-        let gradient = slice(gradient, gradient_layout)?;
-        let (Some((start, end)), CpuStorage::F32(values)) = (layout.contiguous_offsets(), values)
-        else {
-            candle_core::bail!("the optimiser works on contiguous values in f32");
+        let gradient = values(gradient, gradient_layout)?;
+        let (Some((start, end)), CpuStorage::F32(own)) = (layout.contiguous_offsets(), own) else {
+            bail!("the optimiser works on contiguous values in f32");
         };
         let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         let Moments { first, second, .. } = &mut **moments;
-        values[start..end]
+        let (Storage::Cpu(CpuStorage::F32(first)), Storage::Cpu(CpuStorage::F32(second))) =
+            (first, second)
+        else {
+            bail!("the optimiser's moments lie on another device than the values");
+        };
+        own[start..end]
             .par_chunks_mut(CHUNK)
             .zip(gradient.par_chunks(CHUNK))
             .zip(first.par_chunks_mut(CHUNK))
             .zip(second.par_chunks_mut(CHUNK))
-            .for_each(|(((values, gradient), first), second)| {
-                self.apply(values, gradient, first, second);
+            .for_each(|(((own, gradient), first), second)| {
+                apply(&self.step, own, gradient, first, second);
             });
         Ok(())
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        own: &mut candle_core::CudaStorage,
+        layout: &Layout,
+        gradient: &candle_core::CudaStorage,
+        gradient_layout: &Layout,
+    ) -> candle_core::Result<()> {
+        use candle_core::backend::{BackendDevice, BackendStorage};
+
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        let Moments { first, second, .. } = &mut **moments;
+        // New and restored moments lie on the CPU; from their first step on they are where the values are.
+        for moment in [&mut *first, &mut *second] {
+            if let Storage::Cpu(cpu) = moment {
+                *moment = Storage::Cuda(own.device().storage_from_cpu_storage(cpu)?);
+            }
+        }
+        let (Storage::Cuda(first), Storage::Cuda(second)) = (first, second) else {
+            bail!("the optimiser's moments lie on another device than the values");
+        };
+        let (own, gradient) = ((own, layout), (gradient, gradient_layout));
+        shared::nn::cuda::adamw::step(&self.step, own, gradient, [first, second])
+    }
+}
+
+/// The sum of squares of each gradient, all of which lie on one device: on CUDA with one read from it.
+pub(super) fn squares(gradients: &[(&String, Tensor)]) -> Result<Vec<f64>> {
+    #[cfg(feature = "cuda")]
+    if let Some(candle_core::Device::Cuda(device)) = gradients.first().map(|(_, g)| g.device()) {
+        let tensors: Vec<&Tensor> = gradients.iter().map(|(_, gradient)| gradient).collect();
+        return shared::nn::cuda::adamw::squares(device, &tensors)
+            .context("the squares of the gradients");
+    }
+    let one = |(name, gradient): &(&String, Tensor)| {
+        with_values(gradient, square).with_context(|| format!("gradient of {name}"))
+    };
+    gradients.par_iter().map(one).collect()
 }
 
 /// The sum of squares: one lane of f64 per 8 values is exact enough for a norm, and fast.
-pub(super) fn square(values: &[f32]) -> f64 {
+fn square(values: &[f32]) -> f64 {
     let chunks = values.chunks(8);
     chunks
         .map(|chunk| f64::from(chunk.iter().map(|x| x * x).sum::<f32>()))
         .sum()
-}
-
-/// The values of a contiguous storage in f32.
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(all), Some((start, end))) => Ok(&all[start..end]),
-        (other, _) => candle_core::bail!(
-            "the optimiser works on contiguous values in f32, not {:?}",
-            other.dtype()
-        ),
-    }
-}
-
-/// Calls `f` with a contiguous tensor's values.
-pub(super) fn with_values<T>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(f(slice(storage, layout)?)),
-        _ => bail!("the optimiser works on the CPU"),
-    }
 }

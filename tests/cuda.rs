@@ -1,0 +1,504 @@
+//! Owns the proof that the CUDA kernels are right, without a GPU: they are compiled as C++ for this processor, called as
+//! the trainer calls them, and held against the operations on the CPU.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use candle_core::{D, DType, Device, Tensor, Var};
+use half::{bf16, f16};
+use shared::nn::activation::quick_gelu;
+use shared::nn::cuda::SOURCE;
+use shared::nn::cuda::call::{self, Argument, Call, Rows, Sight, Step};
+use shared::nn::norm::LayerNorm;
+use shared::nn::{Tensors, var_builder};
+use shared::rng;
+use trainer::engine::adamw::apply;
+
+const EPS: f32 = 1e-5;
+/// The types, and how far a result may be off, beside being rounded.
+const KINDS: [(DType, f32); 3] = [
+    (DType::F32, 1e-5),
+    (DType::F16, 1.0 / 1024.0),
+    (DType::BF16, 1.0 / 128.0),
+];
+
+/// Values as the kernels see them: in order, little-endian.
+#[derive(Clone)]
+struct Values {
+    kind: DType,
+    bytes: Vec<u8>,
+}
+
+impl Values {
+    fn of(tensor: &Tensor, kind: DType) -> Self {
+        let tensor = tensor.flatten_all().unwrap().to_dtype(kind).unwrap();
+        let bytes = match kind {
+            DType::F16 => flat(&tensor.to_vec1::<f16>().unwrap(), |x| x.to_le_bytes()),
+            DType::BF16 => flat(&tensor.to_vec1::<bf16>().unwrap(), |x| x.to_le_bytes()),
+            _ => flat(&tensor.to_vec1::<f32>().unwrap(), |x| x.to_le_bytes()),
+        };
+        Self { kind, bytes }
+    }
+
+    /// Room for results, filled with what is no number.
+    fn room(kind: DType, values: usize) -> Self {
+        let bytes = vec![0xff; values * kind.size_in_bytes()];
+        Self { kind, bytes }
+    }
+
+    fn read(&self) -> Vec<f32> {
+        let bytes = self.bytes.chunks(self.kind.size_in_bytes());
+        let one = |x: &[u8]| match self.kind {
+            DType::F16 => f16::from_le_bytes(x.try_into().unwrap()).to_f32(),
+            DType::BF16 => bf16::from_le_bytes(x.try_into().unwrap()).to_f32(),
+            DType::F64 => f64::from_le_bytes(x.try_into().unwrap()) as f32,
+            _ => f32::from_le_bytes(x.try_into().unwrap()),
+        };
+        bytes.map(one).collect()
+    }
+
+    fn code(&self) -> u8 {
+        match self.kind {
+            DType::F16 => b'h',
+            DType::BF16 => b'b',
+            DType::F64 => b'd',
+            _ => b'f',
+        }
+    }
+}
+
+fn flat<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    values.iter().flat_map(|value| bytes(*value)).collect()
+}
+
+/// The kernels as a program.
+struct Kernels {
+    folder: tempfile::TempDir,
+}
+
+impl Kernels {
+    /// None where there is no C++ compiler.
+    fn build() -> Option<Self> {
+        let compilers = ["c++", "g++", "clang++"];
+        let works = |name: &&&str| {
+            let asked = Command::new(name).arg("--version").output();
+            asked.is_ok_and(|output| output.status.success())
+        };
+        let Some(compiler) = compilers.iter().find(works) else {
+            // Past the test's captured output, so that it is seen.
+            let why = format!("CUDA kernels not tested for want of a C++ compiler: {compilers:?}");
+            writeln!(std::io::stderr(), "{why}").unwrap();
+            return None;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("kernels.cpp");
+        let entries: Vec<String> = names()
+            .iter()
+            .map(|name| format!("    {{\"{name}\", [] {{ call({name}); }}}},\n"))
+            .collect();
+        let text = [
+            include_str!("cuda/shim.h"),
+            SOURCE,
+            include_str!("cuda/driver.h"),
+            &format!("const Entry TABLE[] = {{\n{}}};\n", entries.concat()),
+            &format!("const unsigned ENTRIES = {};\n", entries.len()),
+        ];
+        std::fs::write(&source, text.concat()).unwrap();
+        let kernels = Self { folder };
+        let compiled = Command::new(compiler)
+            .args(["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+            .args([&kernels.program(), &source])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&compiled.stderr);
+        assert!(compiled.status.success(), "{compiler}: {said}");
+        Some(kernels)
+    }
+
+    fn program(&self) -> PathBuf {
+        self.folder.path().join("kernels")
+    }
+
+    /// Makes a call; what it writes is in its arguments after that. The error is what the program says.
+    fn try_run(&self, mut call: Call<&Values, &mut Values>) -> Result<(), String> {
+        let mut program = Command::new(self.program())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = program.stdin.take().unwrap();
+        // A program that gives up does not read on; what it says is below.
+        let _ = input.write_all(&encoded(&call));
+        drop(input);
+        let output = program.wait_with_output().unwrap();
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let mut written = output.stdout.as_slice();
+        for argument in &mut call.arguments {
+            if let Argument::Write { buffer, .. } = argument {
+                let (own, rest) = written.split_at(buffer.bytes.len());
+                buffer.bytes.copy_from_slice(own);
+                written = rest;
+            }
+        }
+        assert!(written.is_empty());
+        Ok(())
+    }
+
+    fn run(&self, call: Call<&Values, &mut Values>) {
+        self.try_run(call).unwrap();
+    }
+}
+
+/// A call as the program reads it.
+fn encoded(call: &Call<&Values, &mut Values>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut put = |value: usize| bytes.extend((value as u32).to_le_bytes());
+    put(call.kernel.len());
+    bytes.extend(call.kernel.as_bytes());
+    let mut put = |value: u32| bytes.extend(value.to_le_bytes());
+    call.grid.into_iter().chain(call.block).for_each(&mut put);
+    put(call.arguments.len() as u32);
+    for argument in &call.arguments {
+        let mut buffer = |access: u8, buffer: &Values, values: usize| {
+            assert_eq!(
+                values * buffer.kind.size_in_bytes(),
+                buffer.bytes.len(),
+                "{}",
+                call.kernel
+            );
+            bytes.extend([access, buffer.code()]);
+            bytes.extend((values as u64).to_le_bytes());
+            bytes.extend(&buffer.bytes);
+        };
+        match argument {
+            Argument::Read { buffer: b, values } => buffer(b'r', b, *values),
+            Argument::Write { buffer: b, values } => buffer(b'w', b, *values),
+            Argument::Size(size) => {
+                bytes.push(b'u');
+                bytes.extend(size.to_le_bytes());
+            }
+            Argument::Count(count) => {
+                bytes.push(b'q');
+                bytes.extend(count.to_le_bytes());
+            }
+            Argument::Number(number) => {
+                bytes.push(b'n');
+                bytes.extend(number.to_le_bytes());
+            }
+        }
+    }
+    bytes
+}
+
+/// All kernels that calls name.
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = ["layer_norm_total", "adamw", "squares"]
+        .map(String::from)
+        .into();
+    for kind in ["f32", "f16", "bf16"] {
+        for root in [
+            "layer_norm_statistics",
+            "layer_norm_columns",
+            "softmax",
+            "softmax_backward",
+            "quick_gelu",
+            "quick_gelu_backward",
+        ] {
+            names.push(format!("{root}_{kind}"));
+        }
+        for root in ["layer_norm", "layer_norm_backward"] {
+            names.push(format!("{root}_{kind}_f32"));
+            if kind != "f32" {
+                names.push(format!("{root}_{kind}_{kind}"));
+            }
+        }
+    }
+    names
+}
+
+/// Random values that the type can hold, as a variable in f32.
+fn draw(name: &str, shape: &[usize], kind: DType) -> Var {
+    let rng = &mut rng::stream(11, name);
+    let values = rng::normal(rng, shape, 1.0, &Device::Cpu).unwrap();
+    let values = values.to_dtype(kind).unwrap().to_dtype(DType::F32);
+    Var::from_tensor(&values.unwrap()).unwrap()
+}
+
+/// The gradients by some variables of what f gives, against `along`.
+fn slopes(y: &Tensor, along: &Tensor, by: &[&Var]) -> Vec<Vec<f32>> {
+    let loss = (y * along).unwrap().sum_all().unwrap();
+    let grads = loss.backward().unwrap();
+    by.iter().map(|v| list(grads.get(v).unwrap())).collect()
+}
+
+fn list(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[track_caller]
+fn close(what: &str, ours: &[f32], theirs: &[f32], most: f32) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    for (place, (a, b)) in ours.iter().zip(theirs).enumerate() {
+        let off = (a - b).abs();
+        assert!(off <= most * (1.0 + b.abs()), "{what} {place}: {a} and {b}");
+    }
+}
+
+#[test]
+fn kernels_do_what_the_cpu_does() {
+    let Some(kernels) = Kernels::build() else {
+        return;
+    };
+    for (kind, most) in KINDS {
+        // Rows and widths that fill warps and blocks, and that do not.
+        for (rows, width) in [(1, 5), (6, 32), (70, 96), (131, 33)] {
+            layer_norm(&kernels, kind, most, rows, width);
+        }
+        for (queries, keys, causal) in [(9, 9, false), (9, 9, true), (7, 77, true), (1, 40, true)] {
+            softmax(&kernels, kind, most, queries, keys, causal);
+        }
+        activation(&kernels, kind, most);
+    }
+    large_scores(&kernels);
+    optimiser(&kernels);
+    for count in [1, 255, 70_001] {
+        squares(&kernels, count);
+    }
+    wrong_calls(&kernels);
+}
+
+fn layer_norm(kernels: &Kernels, kind: DType, most: f32, rows: usize, width: usize) {
+    // A mean far from 0, as the towers' have, loses digits where it is taken off in the wrong order.
+    let x = draw("x", &[rows, width], kind);
+    x.set(&(x.as_tensor() * 0.5).unwrap().affine(1.0, 2.0).unwrap())
+        .unwrap();
+    let rounded = x.to_dtype(kind).unwrap().to_dtype(DType::F32).unwrap();
+    x.set(&rounded).unwrap();
+    for weights in [kind, DType::F32] {
+        let (weight, bias) = (
+            draw("weight", &[width], weights),
+            draw("bias", &[width], weights),
+        );
+        let gradient = draw("gradient", &[rows, width], kind);
+        let tensors = Tensors::from([
+            ("weight".to_owned(), weight.as_tensor().clone()),
+            ("bias".to_owned(), bias.as_tensor().clone()),
+        ]);
+        let vb = var_builder(&tensors, &Device::Cpu);
+        let norm = LayerNorm::load(width, f64::from(EPS), vb).unwrap();
+        let y = norm.forward(&x).unwrap();
+        let expected = slopes(&y, gradient.as_tensor(), &[&x, &weight, &bias]);
+
+        let kinds = [kind, weights];
+        let shape = Rows { count: rows, width };
+        let given = Values::of(&x, kind);
+        let [w, b] = [&weight, &bias].map(|v| Values::of(v, weights));
+        let g = Values::of(&gradient, kind);
+        let mut out = Values::room(kind, rows * width);
+        kernels.run(call::layer_norm(kinds, shape, EPS, [&given, &w, &b], &mut out).unwrap());
+        close("norm", &out.read(), &list(&y), most);
+
+        let mut dx = Values::room(kind, rows * width);
+        let all = [&given, &w, &g];
+        kernels.run(call::layer_norm_backward(kinds, shape, EPS, all, &mut dx).unwrap());
+        close("norm by x", &dx.read(), &expected[0], most);
+
+        let mut found = Values::room(DType::F32, 2 * rows);
+        kernels.run(call::layer_norm_statistics(kind, shape, EPS, &given, &mut found).unwrap());
+        let count = call::layer_norm_parts(shape);
+        let mut parts = Values::room(DType::F32, 2 * count * width);
+        let all = [&given, &found, &g];
+        kernels.run(call::layer_norm_columns(kind, shape, all, &mut parts).unwrap());
+        let mut total = Values::room(DType::F32, 2 * width);
+        kernels.run(call::layer_norm_total(shape, &parts, &mut total).unwrap());
+        // Sums of rows in another order.
+        let total = total.read();
+        close("norm by weight", &total[..width], &expected[1], 5e-5);
+        close("norm by bias", &total[width..], &expected[2], 5e-5);
+    }
+}
+
+fn softmax(kernels: &Kernels, kind: DType, most: f32, queries: usize, keys: usize, causal: bool) {
+    let scale = 0.35;
+    let shape = [2, 3, queries, keys];
+    let scores = draw("scores", &shape, kind);
+    let gradient = draw("slope", &shape, kind);
+    let first = if causal { keys - queries + 1 } else { keys };
+    let hidden: Vec<f32> = (0..queries)
+        .flat_map(|query| {
+            (0..keys).map(move |key| {
+                if key < first + query {
+                    0.0
+                } else {
+                    f32::NEG_INFINITY
+                }
+            })
+        })
+        .collect();
+    let hidden = Tensor::from_vec(hidden, (queries, keys), &Device::Cpu).unwrap();
+    let masked = (scores.as_tensor() * f64::from(scale)).unwrap();
+    let masked = masked.broadcast_add(&hidden).unwrap();
+    let weights = candle_nn::ops::softmax(&masked, D::Minus1).unwrap();
+
+    let sight = Sight {
+        queries,
+        keys,
+        first,
+    };
+    let count = scores.elem_count();
+    let mut ours = Values::of(&scores, kind);
+    kernels.run(call::softmax(kind, count, sight, scale, &mut ours).unwrap());
+    close("softmax", &ours.read(), &list(&weights), most);
+
+    let expected = slopes(&weights, gradient.as_tensor(), &[&scores]);
+    let rows = Rows {
+        count: count / keys,
+        width: keys,
+    };
+    let mut slope = Values::of(&gradient, kind);
+    kernels.run(call::softmax_backward(kind, rows, scale, &ours, &mut slope).unwrap());
+    close("softmax by scores", &slope.read(), &expected[0], most);
+}
+
+/// Scores whose powers are beyond f32.
+fn large_scores(kernels: &Kernels) {
+    let scores = Tensor::new(&[1000f32, 1001.0, -2000.0], &Device::Cpu).unwrap();
+    let mut ours = Values::of(&scores, DType::F32);
+    let sight = Sight {
+        queries: 1,
+        keys: 3,
+        first: 3,
+    };
+    kernels.run(call::softmax(DType::F32, 3, sight, 1.0, &mut ours).unwrap());
+    let expected = [0.268_941_43, 0.731_058_6, 0.0];
+    close("softmax of large scores", &ours.read(), &expected, 1e-6);
+}
+
+fn activation(kernels: &Kernels, kind: DType, most: f32) {
+    let count = 1003;
+    let x = draw("inner", &[count], kind);
+    let gradient = draw("outer", &[count], kind);
+    let y = quick_gelu(&x).unwrap();
+    let given = Values::of(&x, kind);
+    let mut out = Values::room(kind, count);
+    kernels.run(call::quick_gelu(kind, count, &given, &mut out).unwrap());
+    close("QuickGELU", &out.read(), &list(&y), most);
+
+    let expected = slopes(&y, gradient.as_tensor(), &[&x]);
+    let g = Values::of(&gradient, kind);
+    let mut dx = Values::room(kind, count);
+    kernels.run(call::quick_gelu_backward(kind, count, [&given, &g], &mut dx).unwrap());
+    close("QuickGELU by x", &dx.read(), &expected[0], most);
+}
+
+fn optimiser(kernels: &Kernels) {
+    let count = 1003;
+    // Once as AdamW, once as Adam.
+    for (pull, shrink) in [(0.0, 0.002), (0.02, 0.0)] {
+        let step = Step {
+            scale: 0.7,
+            pull,
+            beta: [0.9, 0.98],
+            rest: [0.1, 0.02],
+            size: 0.01,
+            eps: 1e-8,
+            shrink,
+        };
+        let [mut values, gradient, mut first, second] = ["values", "gradient", "first", "second"]
+            .map(|name| list(&draw(name, &[count], DType::F32)));
+        let mut second: Vec<f32> = second.iter().map(|x| x * x).collect();
+        let f32s = |values: &[f32]| {
+            let tensor = Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap();
+            Values::of(&tensor, DType::F32)
+        };
+        let given = f32s(&gradient);
+        let mut ours = [&values, &first, &second].map(|values| f32s(values));
+        // Two steps: the second one on what the first has left.
+        for _ in 0..2 {
+            kernels.run(call::adamw(count, &step, ours.each_mut(), &given));
+            apply(&step, &mut values, &gradient, &mut first, &mut second);
+        }
+        for (ours, theirs) in ours.iter().zip([values, first, second]) {
+            close("AdamW", &ours.read(), &theirs, 1e-6);
+        }
+    }
+}
+
+fn squares(kernels: &Kernels, count: usize) {
+    let sum = |x: &Tensor| {
+        let given = Values::of(x, DType::F32);
+        let mut sums = Values::room(DType::F64, call::square_parts(count));
+        kernels.run(call::squares(count, &given, &mut sums));
+        sums.read().iter().sum::<f32>()
+    };
+    let x = draw("squares", &[count], DType::F32);
+    let expected: f64 = list(&x).iter().map(|x| f64::from(x * x)).sum();
+    let found = f64::from(sum(&x));
+    assert!(
+        (found - expected).abs() <= 1e-5 * expected,
+        "{found} {expected}"
+    );
+    let mut values = list(&x);
+    for bad in [f32::NAN, f32::INFINITY] {
+        values[count / 2] = bad;
+        let x = Tensor::from_slice(&values, count, &Device::Cpu).unwrap();
+        assert!(!sum(&x).is_finite());
+    }
+}
+
+/// What the driver is there to find is found.
+fn wrong_calls(kernels: &Kernels) {
+    let x = Values::room(DType::F32, 8);
+    let wrong = |kind: DType, values: usize, arguments: usize| {
+        let mut y = Values::room(kind, values);
+        let mut call = call::quick_gelu(DType::F32, 8, &x, &mut y).unwrap();
+        if let Argument::Write { values: given, .. } = &mut call.arguments[1] {
+            *given = values;
+        }
+        call.arguments.truncate(arguments);
+        kernels.try_run(call).unwrap_err()
+    };
+    assert!(wrong(DType::F16, 8, 3).contains("given as 'h' and wanted as 'f'"));
+    assert!(wrong(DType::F32, 4, 3).contains("writes beyond a buffer"));
+    assert!(wrong(DType::F32, 8, 2).contains("takes 3 arguments, not 2"));
+}
+
+/// Where there is a toolkit, its compiler reads the kernels for the GPUs that we know.
+#[test]
+fn kernels_are_cuda() {
+    let prepared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/cuda/environment.sh");
+    let script = format!(
+        "if [ -f '{0}' ]; then . '{0}'; fi; command -v nvcc >/dev/null || exit 77; \
+         for capability in 80 90; do nvcc -x cu -cubin -arch=sm_$capability -Xptxas -v -o kernels.cubin kernels.cu \
+         || exit 1; done",
+        prepared.display()
+    );
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("kernels.cu"), SOURCE).unwrap();
+    let compiled = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .output();
+    let Some(compiled) = compiled.ok().filter(|done| done.status.code() != Some(77)) else {
+        let why = "CUDA kernels not compiled for want of nvcc: `cargo xtask cuda --prepare` has it";
+        writeln!(std::io::stderr(), "{why}").unwrap();
+        return;
+    };
+    let said = String::from_utf8_lossy(&compiled.stderr);
+    assert!(compiled.status.success(), "{said}");
+    for name in names() {
+        assert!(said.contains(&format!("'{name}'")), "{name} is no kernel");
+    }
+    let spills: Vec<&str> = said.lines().filter(|line| line.contains("spill")).collect();
+    assert_eq!(spills.len(), 2 * names().len());
+    for line in spills {
+        assert!(
+            line.contains("0 bytes spill stores, 0 bytes spill loads"),
+            "{line}"
+        );
+    }
+}
