@@ -220,12 +220,16 @@ fn names() -> Vec<String> {
     names
 }
 
-/// Random values that the type can hold, as a variable in f32.
-fn draw(name: &str, shape: &[usize], kind: DType) -> Var {
+/// Random values of a mean that the type can hold, as a variable in f32.
+fn draw_around(mean: f64, name: &str, shape: &[usize], kind: DType) -> Var {
     let rng = &mut rng::stream(11, name);
     let values = rng::normal(rng, shape, 1.0, &Device::Cpu).unwrap();
-    let values = values.to_dtype(kind).unwrap().to_dtype(DType::F32);
-    Var::from_tensor(&values.unwrap()).unwrap()
+    let values = (values + mean).unwrap().to_dtype(kind).unwrap();
+    Var::from_tensor(&values.to_dtype(DType::F32).unwrap()).unwrap()
+}
+
+fn draw(name: &str, shape: &[usize], kind: DType) -> Var {
+    draw_around(0.0, name, shape, kind)
 }
 
 /// The gradients by some variables of what f gives, against `along`.
@@ -273,11 +277,7 @@ fn kernels_do_what_the_cpu_does() {
 
 fn layer_norm(kernels: &Kernels, kind: DType, most: f32, rows: usize, width: usize) {
     // A mean far from 0, as the towers' have, loses digits where it is taken off in the wrong order.
-    let x = draw("x", &[rows, width], kind);
-    x.set(&(x.as_tensor() * 0.5).unwrap().affine(1.0, 2.0).unwrap())
-        .unwrap();
-    let rounded = x.to_dtype(kind).unwrap().to_dtype(DType::F32).unwrap();
-    x.set(&rounded).unwrap();
+    let x = draw_around(3.0, "x", &[rows, width], kind);
     for weights in [kind, DType::F32] {
         let (weight, bias) = (
             draw("weight", &[width], weights),
