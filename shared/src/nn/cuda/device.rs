@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::backend::{BackendDevice, BackendStorage};
+use candle_core::cuda_backend::CudaStorageSlice;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaSlice, CudaStream, DevicePtr, DevicePtrMut, LaunchConfig, PushKernelArg, SyncOnDrop,
+    CudaFunction, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, LaunchConfig, PushKernelArg,
+    SyncOnDrop,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::{
     CompileError, CompileOptions, compile_ptx_with_opts,
 };
-use candle_core::cuda_backend::{CudaFunc, CudaStorageSlice};
 use candle_core::{CudaDevice, CudaStorage, DType, Error, Layout, Result, Shape, bail};
 
 use super::SOURCE;
@@ -165,7 +166,7 @@ pub(super) fn run(device: &CudaDevice, mut call: Call<Source<'_>, Target<'_>>) -
             Argument::Number(number) => Passed::Number(*number),
         });
     }
-    let mut builder = function.builder();
+    let mut builder = stream.launch_builder(&function);
     for argument in &passed {
         match argument {
             Passed::Pointer(value) | Passed::Count(value) => builder.arg(value),
@@ -192,17 +193,18 @@ pub(super) fn run(device: &CudaDevice, mut call: Call<Source<'_>, Target<'_>>) -
 }
 
 /// A kernel on a device, which loads them all when the first is wanted.
-fn function(device: &CudaDevice, kernel: &str) -> Result<CudaFunc> {
+fn function(device: &CudaDevice, kernel: &str) -> Result<CudaFunction> {
     let capability = device.cuda_stream().context().compute_capability();
     let (major, minor) = capability.map_err(Error::wrap)?;
     let code = code(major, minor)?;
     let found = device.get_or_load_custom_func(kernel, "lacuna", &code);
-    found.map_err(|error| {
+    let found = found.map_err(|error| {
         Error::Msg(format!(
             "the CUDA kernel {kernel} does not load: {error}; the driver must be as new as the toolkit (`nvidia-smi` \
              names the newest that it runs)"
         ))
-    })
+    })?;
+    Ok(found.into_cuda_function())
 }
 
 /// The kernels as PTX for a compute capability, compiled once.
