@@ -30,8 +30,7 @@ pub(in super::super) fn quick_gelu(
 /// # Errors
 /// If the gradient is of another type than `x`, or there is no kernel for it.
 pub(in super::super) fn quick_gelu_backward(x: &Tensor, gradient: &Tensor) -> Result<Tensor> {
-    x.detach()
-        .apply_op2_no_bwd(&gradient.contiguous()?, &Backward)
+    x.detach().apply_op2(&gradient.contiguous()?, Backward)
 }
 
 struct Backward;

@@ -52,11 +52,11 @@ pub(in super::super) fn backward(
 ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
     let gradient = gradient.contiguous()?;
     let (x, weight) = (x.detach(), weight.detach());
-    let dx = x.apply_op3_no_bwd(&weight, &gradient, &ByInput(eps))?;
+    let dx = x.apply_op3(&weight, &gradient, ByInput(eps))?;
     if !parameters {
         return Ok((Some(dx), None, None));
     }
-    let both = x.apply_op2_no_bwd(&gradient, &ByParameters(eps))?;
+    let both = x.apply_op2(&gradient, ByParameters(eps))?;
     let one = |place, like: &Tensor| both.get(place)?.to_dtype(like.dtype());
     Ok((Some(dx), Some(one(0, &weight)?), Some(one(1, bias)?)))
 }
