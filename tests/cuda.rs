@@ -88,7 +88,8 @@ impl Kernels {
         let Some(compiler) = compilers.iter().find(works) else {
             // Past the test's captured output, so that it is seen.
             let why = format!("CUDA kernels not tested for want of a C++ compiler: {compilers:?}");
-            writeln!(std::io::stderr(), "{why}").unwrap();
+            let mut terminal = std::io::stderr();
+            writeln!(terminal, "{why}").unwrap();
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
@@ -485,7 +486,8 @@ fn kernels_are_cuda() {
         .output();
     let Some(compiled) = compiled.ok().filter(|done| done.status.code() != Some(77)) else {
         let why = "CUDA kernels not compiled for want of nvcc: `cargo xtask cuda --prepare` has it";
-        writeln!(std::io::stderr(), "{why}").unwrap();
+        let mut terminal = std::io::stderr();
+            writeln!(terminal, "{why}").unwrap();
         return;
     };
     let said = String::from_utf8_lossy(&compiled.stderr);
