@@ -193,8 +193,10 @@ impl<'a> Fit<'a> {
         stop: &dyn Fn() -> bool,
     ) -> Result<()> {
         while self.state.step < steps {
-            let (values, stopped) = self.step(ahead, reporter, stop)?;
+            let (values, agreed) = self.step(ahead, reporter, stop)?;
             let step = self.state.step;
+            // Several stop after the same step, so they have asked each other in it.
+            let stopped = agreed || (self.group.size() == 1 && stop());
             let validated = self.is_due(step);
             if validated {
                 self.validate(reporter)?;
@@ -215,7 +217,7 @@ impl<'a> Fit<'a> {
     }
 
     /// One optimiser step; the incomplete rest of an epoch is divided by the full accumulation too. Also returns whether
-    /// any process was asked to stop.
+    /// any of several processes was asked to stop.
     fn step(
         &mut self,
         ahead: &Ahead,
@@ -235,7 +237,7 @@ impl<'a> Fit<'a> {
             let with = (model, &self.objective, parameters);
             pass.add(piece, with, progress, (factor, batches), &self.device)?;
         }
-        let stopped = pass.exchange(self.group, parameters, stop(), &self.device)?;
+        let agreed = pass.exchange(self.group, parameters, stop, &self.device)?;
         let figures = pass.figures(batches).with_context(place)?;
         let mut values: Values = figures
             .into_iter()
@@ -261,7 +263,7 @@ impl<'a> Fit<'a> {
             waited,
             values: values.clone(),
         })?;
-        Ok((values, stopped))
+        Ok((values, agreed))
     }
 
     /// Changes the parameters by the step's gradients; a step in which scaled gradients overflow is left out.

@@ -61,8 +61,8 @@ impl Pass {
         Ok(())
     }
 
-    /// Replaces this process's part of losses and gradients by the sum over all processes; returns how many of these
-    /// wish to stop. A parameter takes part in the step if it does in any process.
+    /// Replaces this process's part of losses and gradients by the sum over all processes, where there are
+    /// several; returns whether any of them is to `stop`. A parameter takes part in the step if it does in any process.
     ///
     /// # Errors
     /// If another process is gone.
@@ -70,15 +70,15 @@ impl Pass {
         &mut self,
         group: &Group,
         parameters: &Parameters,
-        stop: bool,
+        stop: &dyn Fn() -> bool,
         device: &Device,
     ) -> Result<bool> {
         if group.size() == 1 {
-            return Ok(stop);
+            return Ok(false);
         }
         let number = |value: bool| Tensor::new(&[f32::from(u8::from(value))], device);
         let zero = Tensor::zeros(1, DType::F32, device)?;
-        let mut flat = vec![number(stop)?];
+        let mut flat = vec![number(stop())?];
         for part in self.losses.iter().flatten() {
             flat.push(match part {
                 Some(part) => part.reshape(1)?,
