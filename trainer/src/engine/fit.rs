@@ -352,10 +352,11 @@ impl<'a> Fit<'a> {
             optimiser,
             state: self.state.clone(),
         };
-        checkpoint::save(self.dir, name, &checkpoint)?;
         reporter.tell(&Event::Saved {
             step: self.state.step,
             name: name.into(),
-        })
+        })?;
+        checkpoint::save(self.dir, name, &checkpoint)?;
+        Ok(())
     }
 }

@@ -278,6 +278,10 @@ impl Session {
                 }
                 if measures || state.step.is_multiple_of(settings.every.checkpoint) {
                     let (tensors, optimiser) = (parameters.tensors()?, optimiser.state()?);
+                    reporter.tell(&Event::Saved {
+                        step: state.step,
+                        name: LAST.into(),
+                    })?;
                     checkpoint::save(
                         folder,
                         LAST,
@@ -287,10 +291,6 @@ impl Session {
                             state: state.clone(),
                         },
                     )?;
-                    reporter.tell(&Event::Saved {
-                        step: state.step,
-                        name: LAST.into(),
-                    })?;
                     tick = Instant::now();
                 }
             }

@@ -9,31 +9,35 @@ use anyhow::{Context, Result};
 use super::{Event, Subscriber};
 use crate::engine::atomic;
 
-/// Appends events. It is the one file that grows in place: each line is complete and flushed when the step is done,
-/// and a line cut short by a crash is dropped at the next resume.
+/// Appends events. It is the one file that grows in place: each line is complete when the step is done, and stored when
+/// a checkpoint is written. A line cut short by a crash is dropped at the next resume.
 pub struct MetricsFile {
     path: PathBuf,
     file: File,
+    /// Whether its run has begun, in this process or another.
+    begun: bool,
 }
 
 impl MetricsFile {
-    /// Opens the file; of an existing one, keeps the readable lines of steps up to `resumed_at`.
+    /// Opens the file; of an existing one, keeps what an undisturbed run would have by then: the readable lines of steps
+    /// up to `resumed_at`, one beginning and no end.
     ///
     /// # Errors
     /// If it cannot be read or written.
     pub fn open(path: &Path, resumed_at: usize) -> Result<Self> {
+        let mut begun = false;
         if path.exists() {
-            let before = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            let keep = |line: &&str| {
-                let event = serde_json::from_str::<Event>(line).ok();
-                event
-                    .and_then(|event| event.step())
-                    .is_some_and(|step| step <= resumed_at)
+            let before =
+                std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let mut keep = |line: &&str| match serde_json::from_str::<Event>(line) {
+                Ok(Event::Finished { .. }) | Err(_) => false,
+                Ok(Event::Started { .. }) => !std::mem::replace(&mut begun, true),
+                Ok(event) => event.step().is_some_and(|step| step <= resumed_at),
             };
-            let kept: String = before
+            // Lossily: the line that was cut short may end within a character.
+            let kept: String = String::from_utf8_lossy(&before)
                 .lines()
-                .filter(keep)
+                .filter(&mut keep)
                 .flat_map(|line| [line, "\n"])
                 .collect();
             atomic::write(path, kept.as_bytes())?;
@@ -43,19 +47,24 @@ impl MetricsFile {
         Ok(Self {
             path: path.to_owned(),
             file,
+            begun,
         })
     }
 }
 
 impl Subscriber for MetricsFile {
     fn receive(&mut self, event: &Event) -> Result<()> {
-        if matches!(event, Event::Note { .. }) {
+        let again =
+            matches!(event, Event::Started { .. }) && std::mem::replace(&mut self.begun, true);
+        if again || matches!(event, Event::Note { .. }) {
             return Ok(());
         }
         let line = serde_json::to_string(event)? + "\n";
-        self.file
-            .write_all(line.as_bytes())
-            .with_context(|| format!("cannot write {}", self.path.display()))
+        let mut written = self.file.write_all(line.as_bytes());
+        if matches!(event, Event::Saved { .. }) {
+            written = written.and_then(|()| self.file.sync_data());
+        }
+        written.with_context(|| format!("cannot write {}", self.path.display()))
     }
 }
 

@@ -59,7 +59,8 @@ pub enum Event {
         /// The one that decides on `best`, and whether this is the best so far.
         best: Option<bool>,
     },
-    /// A checkpoint was written.
+    /// A checkpoint is written. Told before it is, so that every checkpoint that can be resumed has its line; if it cannot
+    /// be written, the next resume drops the line.
     Saved {
         /// Steps done.
         step: usize,
