@@ -220,9 +220,11 @@ impl<'a> Runner<'a> {
             measuring: start.elapsed().as_secs_f64(),
             steps: state.step,
         };
-        outcome.save(&Self::outcome(out, cell))?;
+        // The outcome comes last: with it the cell is finished.
         let path = Self::timing(out, cell);
+        make_parent(&path)?;
         atomic::write(&path, serde_json::to_string(&timing)?.as_bytes())?;
+        outcome.save(&Self::outcome(out, cell))?;
         std::fs::remove_dir_all(&dir)
             .with_context(|| format!("cannot clear {} away", dir.display()))?;
         Ok(Fate::Run)
@@ -310,6 +312,11 @@ fn fingerprint(settings: &Settings) -> Result<String> {
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+fn make_parent(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+}
+
 /// The right to run a cell.
 struct Claim {
     path: PathBuf,
@@ -319,10 +326,7 @@ struct Claim {
 impl Claim {
     fn take(out: &Path, cell: &Cell) -> Result<Option<Self>> {
         let path = out.join("runs").join(format!("{}.lock", cell.name()));
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("cannot make {}", folder.display()))?;
-        }
+        make_parent(&path)?;
         let file =
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         match file.try_lock() {
