@@ -65,6 +65,9 @@ pub fn main() -> ExitCode {
         Err(error) => {
             tracing::info!("failed: {error:#}");
             eprintln!("error: {error:#}");
+            if let Some(advice) = way_out(&error) {
+                eprintln!("{advice}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -92,6 +95,24 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .find_map(|cause| cause.downcast_ref::<std::io::Error>());
     io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// What to do about a disk that is full or broken.
+fn way_out(error: &anyhow::Error) -> Option<&'static str> {
+    use std::io::{Error, ErrorKind};
+    let advice = |error: &Error| match (error.kind(), error.raw_os_error()) {
+        (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => Some(
+            "Make room there and start the command again; `train` and `pretrain` go on with --resume.",
+        ),
+        // EIO on every Unix.
+        (_, Some(5)) if cfg!(unix) => Some(
+            "The disk reports an error: look into the system's log before you rely on it, then start the command again; \
+             `train` and `pretrain` go on with --resume.",
+        ),
+        _ => None,
+    };
+    let errors = error.chain().filter_map(|cause| cause.downcast_ref());
+    errors.into_iter().find_map(advice)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Owns `trainer predict`: JSON lines in, JSON lines out; a line without image or text is a missing modality.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Result as IoResult, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use shared::bundle;
 use shared::predict::{Classifier, OnDevice, Prediction, RawPost};
 
+use crate::engine::atomic::Draft;
 use crate::engine::run::TrainedRun;
 
 /// Classifies posts: JSON lines with `image` (a file), `text` and `id`, each optional, but not image and text both.
@@ -20,7 +21,7 @@ pub struct Args {
     /// The posts; `-` reads stdin. Picture files are relative to this file's folder.
     #[arg(default_value = "-")]
     posts: PathBuf,
-    /// Where to write; `-` is stdout.
+    /// Where to write; `-` is stdout. A file is there when all posts are answered, not before.
     #[arg(long, default_value = "-")]
     out: PathBuf,
     /// Keep only this many classes per post, likeliest first.
@@ -80,13 +81,7 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
             .with_context(|| format!("cannot read {}", args.posts.display()))?;
         Box::new(BufReader::new(file))
     };
-    let mut output: Box<dyn Write> = if args.out == Path::new("-") {
-        Box::new(BufWriter::new(std::io::stdout()))
-    } else {
-        let file = File::create(&args.out)
-            .with_context(|| format!("cannot write {}", args.out.display()))?;
-        Box::new(BufWriter::new(file))
-    };
+    let mut output = Output::open(&args.out)?;
     let (name, base) = match stdin {
         true => ("stdin".to_owned(), Path::new("")),
         false => (
@@ -116,10 +111,58 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
         }
     }
     flush(&mut waiting)?;
+    output.finish()?;
     if bad > 0 {
         bail!("{bad} of {all} posts could not be classified; their lines have an \"error\"");
     }
     Ok(())
+}
+
+/// Where answers go.
+enum Output {
+    /// To whoever reads along: stdout, a pipe, a device.
+    Stream(BufWriter<Box<dyn Write>>),
+    /// Into a file that is there as a whole or not at all.
+    File(BufWriter<Draft>),
+}
+
+impl Output {
+    fn open(path: &Path) -> Result<Self> {
+        let named = || format!("cannot write {}", path.display());
+        let stream: Box<dyn Write> = if path == Path::new("-") {
+            Box::new(std::io::stdout())
+        } else if path.metadata().is_ok_and(|about| !about.is_file()) {
+            Box::new(File::options().write(true).open(path).with_context(named)?)
+        } else {
+            // A link is followed, so that it is not the link that is replaced.
+            let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            return Ok(Self::File(BufWriter::new(Draft::begin(&place, None)?)));
+        };
+        Ok(Self::Stream(BufWriter::new(stream)))
+    }
+
+    fn finish(self) -> IoResult<()> {
+        match self {
+            Self::Stream(mut stream) => stream.flush(),
+            Self::File(file) => file.into_inner()?.finish(),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> IoResult<usize> {
+        match self {
+            Self::Stream(stream) => stream.write(bytes),
+            Self::File(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> IoResult<()> {
+        match self {
+            Self::Stream(stream) => stream.flush(),
+            Self::File(file) => file.flush(),
+        }
+    }
 }
 
 /// The classifier of a run or a bundle.

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use shared::preprocess::image::ImagePreprocessor;
 
 use super::record::{Picture, Post};
+use crate::engine::atomic::Draft;
 
 /// Pictures preprocessed before they are written.
 const CHUNK: usize = 256;
@@ -173,16 +174,15 @@ fn on_disk(posts: &[&Post], images: &ImagePreprocessor, folder: &Path, name: &st
     let length = (posts.len() * 3 * images.size().pow(2)) as u64;
     if !path.metadata().is_ok_and(|about| about.len() == length) {
         std::fs::create_dir_all(folder).with_context(place)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).with_context(place)?;
+        let mut draft = Draft::begin(&path, Some(length as usize))?;
         for chunk in posts.chunks(CHUNK) {
             let windows = chunk.par_iter().map(|post| bytes(post, images));
             let windows: Vec<Option<Vec<u8>>> = windows.collect::<Result<_>>()?;
             for window in windows.into_iter().flatten() {
-                file.write_all(&window).with_context(place)?;
+                draft.write_all(&window)?;
             }
         }
-        file.as_file().sync_all().with_context(place)?;
-        file.persist(&path).with_context(place)?;
+        draft.finish()?;
     }
     File::open(&path).with_context(|| format!("{} cannot be read", path.display()))
 }

@@ -42,7 +42,7 @@ pub fn save<S: Serialize>(dir: &Path, name: &str, checkpoint: &Checkpoint<S>) ->
     let path = path(dir, name);
     let bytes = encode(checkpoint)?;
     atomic::write(&path, &bytes).with_context(|| {
-        format!("the checkpoint {name:?} could not be saved; make room and continue with --resume")
+        format!("the checkpoint {name:?} could not be saved; the one before it can be resumed")
     })?;
     Ok(path)
 }

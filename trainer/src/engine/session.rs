@@ -15,7 +15,7 @@ use super::dataset::{self, Dataset};
 use super::fit::{Fit, LAST, State};
 use super::group::Group;
 use super::run::{self, TrainedRun};
-use super::{atomic, checkpoint, evaluate};
+use super::{checkpoint, evaluate};
 use crate::clip_folder::{self, ClipFolder};
 use crate::data::split::Split;
 use crate::metrics::evaluation::Evaluation;
@@ -131,7 +131,6 @@ impl<'a> Session<'a> {
             if !resume {
                 run::create(dir, settings)?;
             }
-            atomic::sweep(dir)?;
             log::to_run(dir)?;
         }
         let data = self.settled()?;
