@@ -2,8 +2,6 @@
 
 use std::cell::Cell;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use tests::tiny;
@@ -119,63 +117,5 @@ fn another_clip_or_configuration_is_refused() {
     assert!(
         format!("{error:#}").contains("not the one this run was started with"),
         "{error:#}"
-    );
-}
-
-/// The real program, killed without warning at four moments of its life, against one left alone.
-#[test]
-fn kill_at_any_moment_loses_nothing_but_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let [clip, calm, killed] = ["clip", "calm", "killed"].map(|name| folder.path().join(name));
-    tiny::clip_folder(&clip).unwrap();
-    let config = folder.path().join("run.toml");
-    std::fs::write(
-        &config,
-        settings(&clip, &["train.epochs=6"]).to_toml().unwrap(),
-    )
-    .unwrap();
-    let start = |out: &Path, resume: bool| {
-        let mut command = tiny::trainer().unwrap();
-        command
-            .arg("train")
-            .arg("--config")
-            .arg(&config)
-            .arg("--out")
-            .arg(out);
-        if resume {
-            command.arg("--resume");
-        }
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    };
-    let begin = Instant::now();
-    let output = start(&calm, false).wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let whole = begin.elapsed();
-    for share in [0.3, 0.45, 0.6, 0.75] {
-        let mut child = start(&killed, killed.join("settings.toml").exists());
-        std::thread::sleep(whole.mul_f64(share).max(Duration::from_millis(5)));
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    let output = start(&killed, true).wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_same_files(&calm, &killed);
-    let remains = std::fs::read_dir(&killed).unwrap().flatten();
-    assert!(
-        remains
-            .into_iter()
-            .all(|entry| !entry.file_name().to_string_lossy().starts_with(".writing-"))
     );
 }

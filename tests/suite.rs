@@ -24,6 +24,7 @@ mod paper;
 mod precision;
 mod preprocess;
 mod prompt_golden;
+mod reliability;
 mod resume;
 mod skipping;
 mod teaching;
