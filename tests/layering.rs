@@ -138,6 +138,65 @@ fn shared_is_pure() {
     );
 }
 
+/// The only files with unsafe code: what they do, the compiler cannot see to be right.
+const UNSAFE: [&str; 14] = [
+    "kernels/src/attention.rs",
+    "kernels/src/buffer.rs",
+    "kernels/src/product/byte.rs",
+    "kernels/src/product/float.rs",
+    "kernels/src/product/sweep.rs",
+    "kernels/src/tile/avx2.rs",
+    "kernels/src/tile/avx512.rs",
+    "kernels/src/tile/mod.rs",
+    "kernels/src/tile/neon.rs",
+    "kernels/src/tile/portable.rs",
+    "kernels/src/tile/wasm.rs",
+    "kernels/src/tile/wasm_relaxed.rs",
+    "shared/src/nn/kernels/attention.rs",
+    "shared/src/nn/kernels/product.rs",
+];
+
+/// Also for processors that this machine is not, whose files no lint reads here.
+#[test]
+fn unsafe_code_is_in_named_files_and_each_block_has_its_proof() {
+    let (mut places, mut unproved) = (BTreeSet::new(), Vec::new());
+    for folder in ["kernels", "shared", "trainer", "web", "scoring", "xtask"] {
+        for (name, text) in sources(&format!("{folder}/src")) {
+            let lines: Vec<&str> = text.lines().collect();
+            for (number, line) in code(&text) {
+                let mut words = line.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+                if !words.any(|word| word == "unsafe") {
+                    continue;
+                }
+                places.insert(name.clone());
+                if line.contains("unsafe {") && !is_proved(&lines[..number]) {
+                    unproved.push(format!("{name}:{number}"));
+                }
+            }
+        }
+    }
+    let named: BTreeSet<String> = UNSAFE.map(String::from).into();
+    assert_eq!(places, named, "the files with unsafe code are named here");
+    assert_none(
+        &unproved,
+        "above an unsafe block `// SAFETY:` says why it is right",
+    );
+}
+
+/// Whether the comment above the statement that ends here is a proof. The statement may have begun some lines above.
+fn is_proved(lines: &[&str]) -> bool {
+    let comment = |line: &&&str| line.trim_start().starts_with("//");
+    let above = lines.iter().rev().skip(1);
+    let statement = above
+        .clone()
+        .take(4)
+        .take_while(|line| !comment(line))
+        .count();
+    let mut comments = above.skip(statement).take_while(comment);
+    lines.last().is_some_and(|line| line.contains("SAFETY:"))
+        || comments.any(|line| line.contains("SAFETY:"))
+}
+
 #[test]
 fn the_page_thread_has_no_tensors() {
     let mut found = Vec::new();

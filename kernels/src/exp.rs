@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn exp_is_close_everywhere() {
         let mut worst = 0f64;
-        for i in -870_000..880_000 {
+        for i in (-870_000..880_000).step_by(if cfg!(miri) { 5_000 } else { 1 }) {
             let x = i as f32 * 1e-4;
             let truth = f64::from(x).exp();
             worst = worst.max((f64::from(super::exp(x)) - truth).abs() / truth);
