@@ -1,13 +1,18 @@
 //! Owns the project's own commands: `cargo xtask demo`, `test`, and the smaller ones they are made of.
 
 mod artefacts;
+mod audit;
 mod bench;
+mod bom;
 mod bundles;
 mod cuda;
 mod demo;
 mod fetch;
+mod kill;
+mod licences;
 mod npm;
 mod page;
+mod release;
 mod serve;
 mod shell;
 mod stamp;
@@ -56,6 +61,12 @@ enum Command {
     Cuda(cuda::Options),
     /// Check the sources for what the compiler does not: file docs, sizes, hosts, machine paths
     Tidy,
+    /// Kill the programs at random moments, fill their disks, make calls fail, and hold what they leave against undisturbed runs
+    Kill(kill::Options),
+    /// Check the licences, sources and known weaknesses of everything we depend on
+    Audit(audit::Options),
+    /// Gather what is given to others, with bills of materials and checksums; nothing is sent anywhere
+    Release(release::Options),
     /// Measure our speed beside a peer's in the same run
     Bench(bench::Options),
 }
@@ -93,6 +104,9 @@ fn run(command: &Command) -> Result<()> {
         Command::Serve(options) => serve::run(options),
         Command::Cuda(options) => cuda::run(options),
         Command::Tidy => tidy::run(),
+        Command::Kill(options) => kill::run(options),
+        Command::Audit(options) => audit::run(options),
+        Command::Release(options) => release::run(options),
         Command::Bench(options) => bench::run(options),
     }
 }

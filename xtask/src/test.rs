@@ -6,7 +6,7 @@ use crate::artefacts;
 use crate::page::{self, COMMITTED_BUNDLE};
 use crate::step::{Steps, call, cargo, command};
 use crate::tools::Arm;
-use crate::{bundles, npm, tidy, together, tools};
+use crate::{bundles, licences, npm, tidy, together, tools};
 
 /// What may be left out.
 #[derive(clap::Args)]
@@ -52,6 +52,7 @@ fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
         })?;
     }
     steps.run("packages", || call(&mut command("cargo", "fetch --locked")))?;
+    steps.run("licences", licences::check)?;
     steps.run("clippy", || {
         call(&mut command(
             "cargo",

@@ -12,6 +12,8 @@ use crate::step::{call, cargo, command, output};
 
 /// The page's builder. Newer ones need a newer compiler than this project does.
 const TRUNK: &str = "0.21.14";
+/// What checks the dependencies.
+const CARGO_DENY: &str = "0.20.2";
 /// The oldest Node that runs the downloads and the browser tests.
 const OLDEST_NODE: u32 = 20;
 /// Where the tools that we install ourselves live.
@@ -76,6 +78,14 @@ pub(crate) fn bindings_builder() -> Result<()> {
         &locked_version("wasm-bindgen")?,
         "",
     )
+}
+
+/// Makes sure that cargo-deny is there.
+///
+/// # Errors
+/// If it is missing and cannot be built.
+pub(crate) fn dependency_checker() -> Result<()> {
+    cargo_tool("cargo-deny", "cargo-deny", CARGO_DENY, "")
 }
 
 /// The search path with our own tools first.
