@@ -15,7 +15,7 @@ use shared::model::begun::BegunBatch;
 use shared::{Case, Modality};
 
 use super::assembly::Assembly;
-use super::atomic;
+use super::atomic::{self, Draft};
 use super::source::{Facts, Input, Source};
 
 /// Posts run through the first blocks at a time.
@@ -84,7 +84,7 @@ impl BegunSource {
                     return Ok(None);
                 }
                 let file = tempfile::tempfile().context("cannot make a file for begun posts")?;
-                let index = write(source, model, &file)?;
+                let index = write(source, model, &mut &file)?;
                 (file, index)
             }
         };
@@ -170,7 +170,7 @@ impl Source for BegunSource {
 }
 
 /// Runs the posts, and writes their rows one after the other.
-fn write(source: &dyn Source, model: &Model, file: &File) -> Result<Index> {
+fn write(source: &dyn Source, model: &Model, file: &mut impl Write) -> Result<Index> {
     let cases = Facts::of(source).cases;
     let posts: Vec<usize> = (0..source.len()).collect();
     let mut index = Index {
@@ -235,10 +235,9 @@ fn on_disk(
     }
     let place = || format!("{} cannot be written", rows.display());
     std::fs::create_dir_all(folder).with_context(place)?;
-    let file = tempfile::NamedTempFile::new_in(folder).with_context(place)?;
-    let written = write(source, model, file.as_file())?;
-    file.as_file().sync_all().with_context(place)?;
-    file.persist(&rows).with_context(place)?;
+    let mut draft = Draft::begin(&rows, None)?;
+    let written = write(source, model, &mut draft)?;
+    draft.finish()?;
     atomic::write(&index, &serde_json::to_vec(&written)?)?;
     let file = File::open(&rows).with_context(|| format!("{} cannot be read", rows.display()))?;
     Ok((file, written))
