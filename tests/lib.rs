@@ -1,4 +1,5 @@
 //! Helpers for tests.
 
+pub mod hostile;
 pub mod layouts;
 pub mod tiny;

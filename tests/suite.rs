@@ -6,6 +6,7 @@
 mod bundle;
 mod cli;
 mod clip_parity;
+mod corpora;
 mod cuda;
 mod data_sets;
 mod dcp_golden;
@@ -18,6 +19,7 @@ mod gradients;
 mod head_golden;
 mod head_gradients;
 mod layering;
+mod limits;
 mod losses;
 mod metrics_golden;
 mod paper;

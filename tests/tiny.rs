@@ -58,7 +58,7 @@ pub fn clip_folder(dir: &Path) -> Result<()> {
 }
 
 /// Every byte as a letter of its own, inside a word and at its end, and CLIP's two frame tokens.
-fn vocabulary() -> BTreeMap<String, usize> {
+pub fn vocabulary() -> BTreeMap<String, usize> {
     let printable =
         |byte: u32| (33..=126).contains(&byte) || (161..=172).contains(&byte) || byte >= 174;
     let mut hidden = 256..512u32;

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use candle_core::Device;
 use datafusion::arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanBuilder, Float32Builder, StringArray, StringBuilder,
@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use shared::bundle;
+use shared::limits::FILE_BYTES;
 use shared::predict::{Classifier, Prediction, RawPost};
 
 /// The function's name.
@@ -51,7 +52,14 @@ impl Classify {
     pub fn of_bundle(folder: &Path) -> anyhow::Result<Self> {
         let file = |name: &str| {
             let path = folder.join(name);
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+            let cannot = || format!("cannot read {}", path.display());
+            let size = std::fs::metadata(&path).with_context(cannot)?.len();
+            ensure!(
+                size <= FILE_BYTES,
+                "{} has {size} bytes; a file of a bundle has at most {FILE_BYTES}",
+                path.display()
+            );
+            std::fs::read(&path).with_context(cannot)
         };
         let (manifest, classifier) = bundle::read(file, &Device::Cpu)?;
         Ok(Self {

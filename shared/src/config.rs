@@ -6,6 +6,7 @@ mod prompt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::limits::{CONTEXT, HEADS, INNER_WIDTH, LAYERS, PATCHES, SIDE, VOCABULARY, WIDTH};
 pub use head::{DeptConfig, DplConfig, DplPlusConfig, HeadConfig};
 pub use prompt::{DcpConfig, MapConfig, MapGrowth, MapInit, MapLevel, MapleConfig, PromptConfig};
 
@@ -150,42 +151,42 @@ impl ClipConfig {
         }
         let (v, t) = (&self.vision_config, &self.text_config);
         for (field, value, most) in [
-            ("projection_dim", self.projection_dim, 1 << 14),
-            ("vision_config.hidden_size", v.hidden_size, 1 << 14),
+            ("projection_dim", self.projection_dim, WIDTH),
+            ("vision_config.hidden_size", v.hidden_size, WIDTH),
             (
                 "vision_config.intermediate_size",
                 v.intermediate_size,
-                1 << 16,
+                INNER_WIDTH,
             ),
             (
                 "vision_config.num_hidden_layers",
                 v.num_hidden_layers,
-                1 << 8,
+                LAYERS,
             ),
             (
                 "vision_config.num_attention_heads",
                 v.num_attention_heads,
-                1 << 10,
+                HEADS,
             ),
-            ("vision_config.image_size", v.image_size, 1 << 12),
-            ("vision_config.patch_size", v.patch_size, 1 << 12),
-            ("text_config.hidden_size", t.hidden_size, 1 << 14),
+            ("vision_config.image_size", v.image_size, SIDE),
+            ("vision_config.patch_size", v.patch_size, SIDE),
+            ("text_config.hidden_size", t.hidden_size, WIDTH),
             (
                 "text_config.intermediate_size",
                 t.intermediate_size,
-                1 << 16,
+                INNER_WIDTH,
             ),
-            ("text_config.num_hidden_layers", t.num_hidden_layers, 1 << 8),
+            ("text_config.num_hidden_layers", t.num_hidden_layers, LAYERS),
             (
                 "text_config.num_attention_heads",
                 t.num_attention_heads,
-                1 << 10,
+                HEADS,
             ),
-            ("text_config.vocab_size", t.vocab_size, 1 << 22),
+            ("text_config.vocab_size", t.vocab_size, VOCABULARY),
             (
                 "text_config.max_position_embeddings",
                 t.max_position_embeddings,
-                1 << 14,
+                CONTEXT,
             ),
         ] {
             if value == 0 || value > most {
@@ -208,6 +209,14 @@ impl ClipConfig {
             return Err(config_error(format!(
                 "vision_config.image_size {} is no multiple of patch_size {}",
                 v.image_size, v.patch_size
+            )));
+        }
+        if v.patches() > PATCHES {
+            return Err(config_error(format!(
+                "vision_config.image_size {} and patch_size {} make {} patches; at most {PATCHES} are read",
+                v.image_size,
+                v.patch_size,
+                v.patches()
             )));
         }
         Ok(())

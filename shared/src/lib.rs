@@ -10,6 +10,7 @@ pub mod config;
 pub mod error;
 pub mod head;
 pub mod infer;
+pub mod limits;
 pub mod model;
 pub mod nn;
 pub mod parameter;

@@ -1,6 +1,7 @@
 //! Owns reading a CLIP from a Hugging Face folder: configuration, weights (one file or shards), tokenizer, preprocessing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail};
@@ -8,9 +9,12 @@ use candle_core::{DType, Device};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use shared::config::ClipConfig;
+use shared::limits::{CONFIG_BYTES, HEADER_BYTES, TENSORS, TOKENIZER_BYTES, WEIGHTS_BYTES};
 use shared::nn::Tensors;
 use shared::preprocess::image::ImagePreprocessor;
 use shared::preprocess::text::TextTokenizer;
+
+use crate::bounded;
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -47,7 +51,7 @@ pub fn load(dir: &Path, device: &Device) -> Result<ClipFolder> {
             dir.display()
         );
     }
-    let config = ClipConfig::from_json(&read(dir, CONFIG)?)
+    let config = ClipConfig::from_json(&read(dir, CONFIG, CONFIG_BYTES)?)
         .with_context(|| format!("in {}", dir.display()))?;
     let preprocessor = preprocessor(dir, &config)?;
     let tokenizer = tokenizer(dir, &config)?;
@@ -66,23 +70,23 @@ pub fn load(dir: &Path, device: &Device) -> Result<ClipFolder> {
 /// # Errors
 /// If the configuration or the tokenizer is missing, unreadable or malformed.
 pub fn load_tokenizer(dir: &Path) -> Result<TextTokenizer> {
-    let config = ClipConfig::from_json(&read(dir, CONFIG)?)
+    let config = ClipConfig::from_json(&read(dir, CONFIG, CONFIG_BYTES)?)
         .with_context(|| format!("in {}", dir.display()))?;
     tokenizer(dir, &config)
 }
 
-fn read(dir: &Path, name: &str) -> Result<String> {
-    let path = dir.join(name);
-    std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+fn read(dir: &Path, name: &str, most: usize) -> Result<String> {
+    bounded::text(&dir.join(name), most)
 }
 
 fn preprocessor(dir: &Path, config: &ClipConfig) -> Result<ImagePreprocessor> {
     let side = config.vision_config.image_size;
     let (file, json) = if dir.join(PREPROCESSOR).exists() {
-        (PREPROCESSOR, Some(read(dir, PREPROCESSOR)?))
+        (PREPROCESSOR, Some(read(dir, PREPROCESSOR, CONFIG_BYTES)?))
     } else if dir.join(PROCESSOR).exists() {
-        let whole: serde_json::Value = serde_json::from_str(&read(dir, PROCESSOR)?)
-            .with_context(|| format!("{} is no JSON", dir.join(PROCESSOR).display()))?;
+        let whole: serde_json::Value =
+            serde_json::from_str(&read(dir, PROCESSOR, CONFIG_BYTES)?)
+                .with_context(|| format!("{} is no JSON", dir.join(PROCESSOR).display()))?;
         (
             PROCESSOR,
             whole.get("image_processor").map(ToString::to_string),
@@ -108,9 +112,10 @@ fn preprocessor(dir: &Path, config: &ClipConfig) -> Result<ImagePreprocessor> {
 fn tokenizer(dir: &Path, config: &ClipConfig) -> Result<TextTokenizer> {
     let context = config.text_config.max_position_embeddings;
     let tokenizer = if dir.join(TOKENIZER).exists() {
-        TextTokenizer::from_json(read(dir, TOKENIZER)?, context)
+        TextTokenizer::from_json(read(dir, TOKENIZER, TOKENIZER_BYTES)?, context)
     } else if dir.join(VOCABULARY).exists() && dir.join(MERGES).exists() {
-        TextTokenizer::from_vocab_and_merges(&read(dir, VOCABULARY)?, &read(dir, MERGES)?, context)
+        let of = |name| read(dir, name, TOKENIZER_BYTES);
+        TextTokenizer::from_vocab_and_merges(&of(VOCABULARY)?, &of(MERGES)?, context)
     } else {
         bail!(
             "{} has no tokenizer: neither {TOKENIZER} nor {VOCABULARY} with {MERGES}",
@@ -139,7 +144,7 @@ fn weights(dir: &Path, device: &Device) -> Result<Tensors> {
             dir.display()
         );
     }
-    let index: Index = serde_json::from_str(&read(dir, INDEX)?)
+    let index: Index = serde_json::from_str(&read(dir, INDEX, CONFIG_BYTES)?)
         .with_context(|| format!("{} is no index of shards", path.display()))?;
     for shard in index.weight_map.values().collect::<BTreeSet<_>>() {
         let mut parts = Path::new(shard).components();
@@ -170,14 +175,38 @@ fn is_buffer(name: &str) -> bool {
     name.ends_with(".position_ids")
 }
 
+/// The bytes of a safetensors file whose size and header are within the limits.
+fn weight_bytes(path: &Path) -> Result<Vec<u8>> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut length = [0; 8];
+    let mut file = std::fs::File::open(path).with_context(cannot)?;
+    // A file that is too short to tell is refused by who reads it.
+    if file.read(&mut length).with_context(cannot)? == 8
+        && u64::from_le_bytes(length) > HEADER_BYTES
+    {
+        bail!(
+            "{} is no safetensors file, or its header is longer than {HEADER_BYTES} bytes",
+            path.display()
+        );
+    }
+    bounded::bytes(path, usize::try_from(WEIGHTS_BYTES).unwrap_or(usize::MAX))
+}
+
 fn read_shard(path: &Path, device: &Device, tensors: &mut Tensors) -> Result<()> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = weight_bytes(path)?;
     let file = SafeTensors::deserialize(&bytes).with_context(|| {
         format!(
             "{} is damaged, incomplete or no safetensors file",
             path.display()
         )
     })?;
+    if file.len() > TENSORS {
+        let count = file.len();
+        bail!(
+            "{} has {count} tensors; at most {TENSORS} are read",
+            path.display()
+        );
+    }
     for (name, view) in file.iter() {
         if is_buffer(name) {
             continue;

@@ -1,5 +1,6 @@
 //! The native program as a library: files, devices, time and terminal around the model of `shared`.
 
+pub mod bounded;
 pub mod cli;
 pub mod clip_folder;
 pub mod data;

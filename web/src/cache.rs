@@ -4,7 +4,8 @@
 //! so that whoever finds one has the whole bundle. Where nothing can be kept, loading goes on without.
 
 use js_sys::{Reflect, Uint8Array};
-use shared::bundle::{Manifest, limits};
+use shared::bundle::Manifest;
+use shared::limits;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Cache, CacheStorage, Response};
 

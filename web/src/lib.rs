@@ -19,4 +19,6 @@ pub mod protocol;
 #[cfg(feature = "inference")]
 pub mod source;
 mod stream;
+pub mod table;
 pub mod ui;
+pub mod zip;

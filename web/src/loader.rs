@@ -1,7 +1,8 @@
 //! Owns the way of a bundle into the worker: manifest, then file after file, checked and taken apart.
 
 use js_sys::Uint8Array;
-use shared::bundle::{Assembler, Dtype, MANIFEST, Manifest, limits};
+use shared::bundle::{Assembler, Dtype, MANIFEST, Manifest};
+use shared::limits;
 use shared::predict::Classifier;
 use shared::{Error, Modality};
 

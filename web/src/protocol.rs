@@ -7,8 +7,9 @@ use js_sys::{Object, Reflect, Uint8Array};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 pub use shared::Modality;
-pub use shared::bundle::{About, Dtype, MANIFEST, limits};
+pub use shared::bundle::{About, Dtype, MANIFEST};
 pub use shared::head::Evidence;
+pub use shared::limits;
 pub use shared::predict::{
     ClassScore, Explanation, ImageMap, Lessons, Prediction, Removal, TaughtClass, TextMap,
 };

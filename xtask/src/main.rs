@@ -8,6 +8,7 @@ mod bundles;
 mod cuda;
 mod demo;
 mod fetch;
+mod fuzz;
 mod kill;
 mod licences;
 mod npm;
@@ -67,6 +68,8 @@ enum Command {
     Audit(audit::Options),
     /// Gather what is given to others, with bills of materials and checksums; nothing is sent anywhere
     Release(release::Options),
+    /// Try to break every reader of strangers' files, with libFuzzer
+    Fuzz(fuzz::Options),
     /// Measure our speed beside a peer's in the same run
     Bench(bench::Options),
 }
@@ -107,6 +110,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Kill(options) => kill::run(options),
         Command::Audit(options) => audit::run(options),
         Command::Release(options) => release::run(options),
+        Command::Fuzz(options) => fuzz::run(options),
         Command::Bench(options) => bench::run(options),
     }
 }

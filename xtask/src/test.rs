@@ -31,8 +31,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn checks(steps: &mut Steps, options: &Options) -> Result<()> {
     steps.run("format", || {
-        // Scoring is a workspace of its own, of 470 packages; docs/scoring.md tells how it is tested.
-        for which in ["--all", "--manifest-path scoring/Cargo.toml"] {
+        // Scoring is a workspace of its own, of 470 packages; docs/scoring.md tells how it is tested. So is what runs
+        // under libFuzzer; docs/fuzzing.md tells how, and the tests replay its corpora.
+        for which in [
+            "--all",
+            "--manifest-path scoring/Cargo.toml",
+            "--manifest-path fuzz/Cargo.toml",
+        ] {
             let arguments = format!("fmt {which} --check");
             call(&mut command("cargo", &arguments))
                 .context("`cargo fmt` writes the files as they should be")?;

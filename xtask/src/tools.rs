@@ -16,6 +16,8 @@ const TRUNK: &str = "0.21.14";
 const CARGO_DENY: &str = "0.20.2";
 /// The oldest Node that runs the downloads and the browser tests.
 const OLDEST_NODE: u32 = 20;
+/// What runs libFuzzer.
+const CARGO_FUZZ: &str = "0.13.2";
 /// Where the tools that we install ourselves live.
 const FOLDER: &str = "target/tools";
 /// The browser tests' own folder.
@@ -86,6 +88,14 @@ pub(crate) fn bindings_builder() -> Result<()> {
 /// If it is missing and cannot be built.
 pub(crate) fn dependency_checker() -> Result<()> {
     cargo_tool("cargo-deny", "cargo-deny", CARGO_DENY, "")
+}
+
+/// Makes sure that cargo-fuzz is there.
+///
+/// # Errors
+/// If it is missing and cannot be built.
+pub(crate) fn fuzzer() -> Result<()> {
+    cargo_tool("cargo-fuzz", "cargo-fuzz", CARGO_FUZZ, "")
 }
 
 /// The search path with our own tools first.

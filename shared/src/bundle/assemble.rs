@@ -6,7 +6,6 @@ use candle_core::Device;
 use sha2::{Digest, Sha256};
 
 use super::shard::Pieces;
-use super::tokenizer::harmless;
 use super::{FileEntry, FileRole, MANIFEST, Manifest, error, hexadecimal};
 use crate::case::Modality;
 use crate::error::{Error, Result};
@@ -110,10 +109,7 @@ impl Assembler {
                     .clip
                     .text_config
                     .max_position_embeddings;
-                self.tokenizer = Some(TextTokenizer::from_json(
-                    harmless(name, bytes.to_vec())?,
-                    context,
-                )?);
+                self.tokenizer = Some(TextTokenizer::from_json(bytes, context)?);
             }
             FileRole::ImageTower | FileRole::TextTower | FileRole::PromptsAndHead => {
                 self.pieces.read(name, bytes)?;

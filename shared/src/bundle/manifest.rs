@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calibration, MANIFEST, error, limits, sha256};
+use super::{Calibration, MANIFEST, error, sha256};
 use crate::case::Case;
 use crate::config::ModelConfig;
 use crate::error::Result;
+use crate::limits;
 use crate::model;
 
 /// The value of `format` in every manifest.
@@ -223,6 +224,14 @@ impl Manifest {
             return Err(error(
                 MANIFEST,
                 format!("{count} files; at most {} are read", limits::FILES),
+            ));
+        }
+        let total = self.files.iter().map(|file| file.bytes).sum::<u64>();
+        if total > limits::BUNDLE_BYTES {
+            let most = limits::BUNDLE_BYTES;
+            return Err(error(
+                MANIFEST,
+                format!("files of {total} bytes together; at most {most} are read"),
             ));
         }
         if let Some(figure) = self

@@ -8,11 +8,9 @@ pub mod assemble;
 pub mod calibration;
 mod card;
 pub mod encode;
-pub mod limits;
 pub mod manifest;
 pub mod quantize;
 mod shard;
-mod tokenizer;
 
 pub use assemble::{Assembler, read};
 pub use calibration::{Calibration, CaseCalibration};

@@ -10,9 +10,10 @@ use half::f16;
 use safetensors::tensor::TensorView;
 use safetensors::{SafeTensors, View};
 
-use super::{Dtype, error, limits, quantize};
+use super::{Dtype, error, quantize};
 use crate::error::{Error, Result};
 use crate::infer::weights::{Values, Weight, Weights};
+use crate::limits;
 
 /// Cuts `weights` into safetensors files called `stem-00.safetensors` and so on, in the order of the names.
 ///
@@ -193,9 +194,16 @@ impl Pieces {
         }
         let tensors = SafeTensors::deserialize(bytes)
             .map_err(|e| error(file, format!("is no safetensors file ({e})")))?;
+        if tensors.len() > limits::TENSORS {
+            let (count, most) = (tensors.len(), limits::TENSORS);
+            return Err(error(
+                file,
+                format!("has {count} tensors; at most {most} are read"),
+            ));
+        }
         let mut found = Vec::new();
         for (name, view) in tensors.iter() {
-            if view.shape().contains(&0) || view.shape().len() > 4 {
+            if view.shape().contains(&0) || view.shape().len() > limits::DIMENSIONS {
                 return Err(error(
                     file,
                     format!("tensor {name} has shape {:?}", view.shape()),

@@ -8,9 +8,7 @@ use crate::case::Case;
 use crate::error::{Error, Result};
 use crate::head::taught::{Examples, TaughtRow};
 use crate::head::{Answer, FoldedHead};
-
-/// The longest name of a class, in characters.
-const NAME: usize = 100;
+use crate::limits::{CLASS_NAME, EXAMPLES, TAUGHT_CLASSES};
 
 /// A class that was taught, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,10 +131,10 @@ impl Learnt {
                 )));
             }
             Some(Some(place)) => place,
-            None if self.taught.len() == file::CLASSES => {
+            None if self.taught.len() == TAUGHT_CLASSES => {
                 return Err(Error::Input(format!(
                     "{} classes were taught already, the most there can be; forget one first",
-                    file::CLASSES
+                    TAUGHT_CLASSES
                 )));
             }
             None => {
@@ -151,7 +149,7 @@ impl Learnt {
         };
         let taught = &mut self.taught[place];
         let examples = &mut taught.examples[case.index()];
-        if *examples == file::EXAMPLES {
+        if *examples == EXAMPLES {
             return Err(Error::Input(format!(
                 "{name:?} has {examples} examples already, the most there can be"
             )));
@@ -242,7 +240,7 @@ impl Learnt {
 fn check_name(name: &str) -> Result<()> {
     let message = if name.trim() != name || name.is_empty() {
         "a class needs a name, without blanks around it"
-    } else if name.chars().count() > NAME {
+    } else if name.chars().count() > CLASS_NAME {
         "the name of the class is too long; 100 letters are the most"
     } else if name.chars().any(char::is_control) {
         "the name of the class must be one line of plain letters"

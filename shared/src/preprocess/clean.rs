@@ -2,9 +2,7 @@
 
 use super::entities::unescape;
 use super::repair::repair;
-
-/// ftfy repairs lines one by one, and longer ones in pieces.
-const LONGEST_LINE: usize = 1_000_000;
+use crate::limits::REPAIRED_CHARACTERS;
 
 /// Cleans a text as CLIP does, and stops once it has `words` words or `characters` characters.
 ///
@@ -59,7 +57,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
             }
             let end = rest
                 .char_indices()
-                .nth(LONGEST_LINE)
+                .nth(REPAIRED_CHARACTERS)
                 .map_or(rest.len(), |(at, _)| at);
             let (piece, after) = rest.split_at(end);
             rest = after;

@@ -8,6 +8,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 use super::jpeg;
 use super::resize::Rgb;
 use crate::error::{Error, Result};
+use crate::limits;
 
 /// What a picture may cost. Checked on its header, before memory is taken: a few bytes can claim a gigabyte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +20,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 64 megapixels and 256 MiB: beyond any phone's photograph, and bearable in a browser's tab.
+    /// Those of [`limits`].
     fn default() -> Self {
         Self {
-            pixels: 64_000_000,
-            bytes: 256 << 20,
+            pixels: limits::PIXELS,
+            bytes: limits::SAMPLE_BYTES,
         }
     }
 }
@@ -60,6 +61,13 @@ impl Limits {
 /// Alpha is dropped, or composited over `background` if there is one. Sixteen-bit samples keep their high byte (Pillow
 /// does so for colour but clips 16-bit grey at 255, which leaves a white sheet; that is not copied).
 pub(super) fn decode(bytes: &[u8], background: Option<[u8; 3]>, limits: Limits) -> Result<Rgb> {
+    if bytes.len() > limits::PICTURE_BYTES {
+        let most = limits::PICTURE_BYTES / 1_000_000;
+        return Err(Error::Image(format!(
+            "the file has {} bytes; at most {most} MB are read, make it smaller",
+            bytes.len()
+        )));
+    }
     let (picture, orientation) = match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => jpeg::decode(bytes, limits)?,
         Ok(format @ (ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif)) => {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::decode::{self, Limits};
 use super::resize::{self, Rgb, Span};
 use crate::error::{Error, Result};
+use crate::limits::SIDE;
 
 /// Mean of CLIP's pixels by channel.
 pub const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -293,9 +294,9 @@ impl ImagePreprocessor {
             } => side,
             Size::Exact { height, width } => height.min(width),
         };
-        if side == 0 || side > 1 << 12 || resized == 0 || resized > 1 << 12 {
+        if side == 0 || side > SIDE || resized == 0 || resized > SIDE {
             return Err(config_error(format!(
-                "sizes are {resized} and {side}; they must be 1 to 4096"
+                "sizes are {resized} and {side}; they must be 1 to {SIDE}"
             )));
         }
         if self.do_resize && resized < side {

@@ -9,5 +9,6 @@ mod jpeg;
 mod repair;
 mod resize;
 pub mod text;
+mod vocabulary;
 
 pub use decode::Limits;

@@ -1,8 +1,6 @@
 //! Owns the way from a text to the tokens the text tower takes: CLIP's cleaning, its byte-pair encoding, its frame of
 //! start and end token.
 
-use std::collections::BTreeMap;
-
 use candle_core::{Device, Tensor};
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::replace::ReplacePattern;
@@ -14,8 +12,10 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
 
 use super::clean;
+use super::vocabulary::{self, problem};
 use crate::clip::Tokens;
 use crate::error::{Error, Result};
+use crate::limits::{CHARACTERS_PER_TOKEN, TEXT_BYTES};
 
 /// The token in front of every text.
 pub const START: &str = "<|startoftext|>";
@@ -23,12 +23,8 @@ pub const START: &str = "<|startoftext|>";
 pub const END: &str = "<|endoftext|>";
 
 /// CLIP's words: the frame tokens, contractions, runs of letters, single digits, runs of other non-space.
-const WORDS: &str =
+pub(super) const WORDS: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
-
-/// A text beyond this many characters for each token of the context is cut before it is tokenised. No vocabulary has
-/// tokens a tenth as long, so the tokens that are kept are the same, and ten megabytes cost what a page does.
-const CHARACTERS_PER_TOKEN: usize = 1024;
 
 /// One text as tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,11 +57,10 @@ impl TextTokenizer {
     /// Reads a Hugging Face `tokenizer.json`.
     ///
     /// # Errors
-    /// If it is no such file, lacks CLIP's start or end token, or the context has no room for them.
+    /// If it is no such file, is beyond the limits, has a part that no CLIP has, lacks CLIP's start or end token, or the
+    /// context has no room for them.
     pub fn from_json(json: impl AsRef<[u8]>, context_length: usize) -> Result<Self> {
-        let tokenizer =
-            Tokenizer::from_bytes(json).map_err(|e| problem("tokenizer.json", &e.to_string()))?;
-        Self::from_tokenizer(tokenizer, context_length)
+        Self::from_tokenizer(vocabulary::read(json.as_ref())?, context_length)
     }
 
     /// Assembles CLIP's tokeniser from the two files of its first release: `vocab.json` (token to id) and `merges.txt`
@@ -78,7 +73,10 @@ impl TextTokenizer {
         merges_txt: &str,
         context_length: usize,
     ) -> Result<Self> {
-        let vocabulary: BTreeMap<String, u32> =
+        for (file, content) in [("vocab.json", vocab_json), ("merges.txt", merges_txt)] {
+            vocabulary::within(file, content.as_bytes())?;
+        }
+        let ids =
             serde_json::from_str(vocab_json).map_err(|e| problem("vocab.json", &e.to_string()))?;
         let mut merges = Vec::new();
         for (index, line) in merges_txt.lines().enumerate() {
@@ -97,19 +95,10 @@ impl TextTokenizer {
             };
             merges.push((left.to_owned(), right.to_owned()));
         }
-        let bpe = BPE::builder()
-            .vocab_and_merges(
-                vocabulary
-                    .into_iter()
-                    .collect::<tokenizers::models::bpe::Vocab>(),
-                merges,
-            )
-            .unk_token(END.into())
-            .continuing_subword_prefix(String::new())
-            .end_of_word_suffix("</w>".into())
-            .build()
-            .map_err(|e| problem("vocab.json and merges.txt", &e.to_string()))?;
-        Self::from_tokenizer(assemble(bpe)?, context_length)
+        Self::from_tokenizer(
+            assemble(vocabulary::of_parts(ids, merges)?)?,
+            context_length,
+        )
     }
 
     /// Takes an assembled tokeniser of the Hugging Face library. Its own padding and truncation are switched off.
@@ -160,6 +149,7 @@ impl TextTokenizer {
 
     /// The text as CLIP's cleaning leaves it: what is cut into words and encoded.
     pub fn clean(&self, text: &str) -> String {
+        let text = &text[..text.floor_char_boundary(TEXT_BYTES)];
         clean::clean(text, self.context, self.context * CHARACTERS_PER_TOKEN)
     }
 
@@ -254,8 +244,4 @@ pub fn assemble(bpe: BPE) -> Result<Tokenizer> {
         )
         .map_err(failed)?;
     Ok(tokenizer)
-}
-
-fn problem(file: &str, message: &str) -> Error {
-    Error::Tokenizer(format!("{file}: {message}"))
 }

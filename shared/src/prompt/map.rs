@@ -7,12 +7,11 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 
 use super::slots::{Slot, TowerPrompts};
-use super::{
-    MOST_ROWS, PROMPT_STD, PromptMethod, PromptPlan, PromptTensors, Rows, check_sizes, width,
-};
+use super::{PROMPT_STD, PromptMethod, PromptPlan, PromptTensors, Rows, check_sizes, width};
 use crate::case::{Case, Modality};
 use crate::config::{ClipConfig, MapConfig, MapGrowth, MapInit, MapLevel};
 use crate::error::{Error, Result};
+use crate::limits::PROMPT_ROWS;
 use crate::nn::attention::Prefix;
 use crate::nn::tensor;
 use crate::parameter::{Init, Parameter};
@@ -67,9 +66,9 @@ impl PromptPlan for MapConfig {
             )
         } else if attention && accumulate {
             "growth \"accumulate\" is of level \"input\"; at level \"attention\" nothing grows, leave it out".into()
-        } else if accumulate && self.length * self.depth > MOST_ROWS {
+        } else if accumulate && self.length * self.depth > PROMPT_ROWS {
             format!(
-                "length {} accumulates to {} rows over depth {}; at most {MOST_ROWS} are possible",
+                "length {} accumulates to {} rows over depth {}; at most {PROMPT_ROWS} are possible",
                 self.length,
                 self.length * self.depth,
                 self.depth

@@ -16,6 +16,7 @@ use candle_nn::VarBuilder;
 use crate::case::{Case, Modality};
 use crate::config::{ClipConfig, PromptConfig};
 use crate::error::{Error, Result};
+use crate::limits::PROMPT_ROWS;
 use crate::nn::Tensors;
 use crate::parameter::{Parameter, draw};
 use crate::rng::Rng;
@@ -23,8 +24,6 @@ use slots::TowerPrompts;
 
 /// Standard deviation of fresh prompts and queries.
 const PROMPT_STD: f64 = 0.02;
-/// More prompt rows than this cannot be meant.
-const MOST_ROWS: usize = 3 << 10;
 
 /// Prompts with their tensors loaded.
 pub trait PromptMethod: Send + Sync {
@@ -160,8 +159,8 @@ fn check_sizes(
         .vision_config
         .num_hidden_layers
         .min(clip.text_config.num_hidden_layers);
-    let problem = if length == 0 || length > MOST_ROWS {
-        format!("length is {length}; it must be 1 to {MOST_ROWS}")
+    let problem = if length == 0 || length > PROMPT_ROWS {
+        format!("length is {length}; it must be 1 to {PROMPT_ROWS}")
     } else if first >= layers {
         format!("first_block is {first}; the towers have no block of that number, but {layers}")
     } else if depth == 0 || depth > layers - first {

@@ -7,8 +7,10 @@ use candle_core::{Device, Tensor};
 use clap::Args;
 use serde::Serialize;
 use shared::clip::Clip;
+use shared::limits::PICTURE_BYTES;
 use shared::nn::var_builder;
 
+use crate::bounded;
 use crate::clip_folder::{self, ClipFolder};
 
 /// Print the features of an image, a text, or both: projected, not normalised.
@@ -55,8 +57,7 @@ pub fn run(args: EmbedArgs) -> Result<()> {
             )
         })?;
     let image = args.image.map(|path| -> Result<Vec<f32>> {
-        let bytes =
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = bounded::bytes(&path, PICTURE_BYTES)?;
         let pixels = folder
             .preprocessor
             .pixels(&bytes)

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use shared::bundle::{FileRole, MANIFEST, Manifest};
+use shared::limits::MANIFEST_BYTES;
 
+use crate::bounded;
 use crate::report::table::Table;
 
 /// Says what a bundle is.
@@ -20,12 +22,8 @@ pub struct Args {
 /// If the folder has no manifest, or it is damaged.
 pub fn run(args: &Args) -> Result<()> {
     let path = args.bundle.join(MANIFEST);
-    let bytes = std::fs::read(&path).with_context(|| {
-        format!(
-            "cannot read {}; a bundle is a folder that `trainer export` made",
-            path.display()
-        )
-    })?;
+    let bytes = bounded::bytes(&path, MANIFEST_BYTES)
+        .context("a bundle is a folder that `trainer export` made")?;
     let manifest = Manifest::parse(&bytes)?;
     print!("{}", describe(&manifest));
     check(&args.bundle, &manifest);

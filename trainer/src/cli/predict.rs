@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Result as IoResult, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use shared::bundle;
+use shared::limits::{FILE_BYTES, LINE_BYTES, PICTURE_BYTES};
 use shared::predict::{Classifier, OnDevice, Prediction, RawPost};
 
+use crate::bounded::{self, Found};
 use crate::engine::atomic::Draft;
 use crate::engine::run::TrainedRun;
 
@@ -74,7 +76,7 @@ struct Post {
 pub fn run(args: &Args, device: &Device) -> Result<()> {
     let classifier = open(&args.model, device)?;
     let stdin = args.posts == Path::new("-");
-    let input: Box<dyn BufRead> = if stdin {
+    let mut input: Box<dyn BufRead> = if stdin {
         Box::new(BufReader::new(std::io::stdin()))
     } else {
         let file = File::open(&args.posts)
@@ -101,10 +103,20 @@ pub fn run(args: &Args, device: &Device) -> Result<()> {
         }
         Ok(output.flush()?)
     };
-    for (i, line) in input.split(b'\n').enumerate() {
-        let line = line.with_context(|| format!("cannot read {name}"))?;
-        if !line.trim_ascii().is_empty() {
-            waiting.push(read(&line, i + 1, base));
+    let mut line = Vec::new();
+    for number in 1.. {
+        let found = bounded::line(&mut input, &mut line);
+        match found.with_context(|| format!("cannot read {name}"))? {
+            Found::End => break,
+            Found::Long => waiting.push(Post {
+                line: number,
+                id: None,
+                content: Err(anyhow!(
+                    "the line is longer than {LINE_BYTES} bytes, the most that are read"
+                )),
+            }),
+            Found::Line if line.trim_ascii().is_empty() => {}
+            Found::Line => waiting.push(read(&line, number, base)),
         }
         if waiting.len() == size {
             flush(&mut waiting)?;
@@ -170,7 +182,7 @@ fn open(folder: &Path, device: &Device) -> Result<Classifier> {
     if folder.join(bundle::MANIFEST).exists() {
         let file = |name: &str| {
             let path = folder.join(name);
-            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+            bounded::bytes(&path, FILE_BYTES as usize)
         };
         let (_, classifier) = bundle::read(file, device)?;
         return Ok(classifier);
@@ -206,8 +218,7 @@ fn read(line: &[u8], number: usize, base: &Path) -> Post {
         Ok(Line { id, image, text }) => {
             let bytes = image.map(|image| {
                 let path = base.join(image);
-                std::fs::read(&path)
-                    .with_context(|| format!("image: cannot read {}", path.display()))
+                bounded::bytes(&path, PICTURE_BYTES).context("image")
             });
             Post {
                 line: number,

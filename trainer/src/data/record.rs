@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use shared::Case;
+use shared::limits::PICTURE_BYTES;
 
 pub use super::split::Split;
+use crate::bounded;
 
 /// A post: a picture, a text, or both, and what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ impl Picture {
     /// If the file cannot be read.
     pub fn bytes(&self) -> Result<Cow<'_, [u8]>> {
         match self {
-            Self::File(path) => std::fs::read(path)
+            Self::File(path) => bounded::bytes(path, PICTURE_BYTES)
                 .map(Cow::Owned)
                 .context("the picture cannot be read"),
             Self::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),

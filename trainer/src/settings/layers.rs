@@ -5,7 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shared::limits::{KEY_PARTS, SETTINGS_BYTES};
 use toml::{Table, Value};
+
+use crate::bounded;
 
 /// Defaults of `T`, then the file, then each `key=value` in order.
 ///
@@ -18,8 +21,7 @@ pub fn resolve<T: DeserializeOwned + Serialize + Default>(
     let mut table =
         Table::try_from(T::default()).context("the defaults cannot be written as TOML")?;
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let text = bounded::text(path, SETTINGS_BYTES).context("the configuration")?;
         // Read by itself first: only so does the error know the line.
         toml::from_str::<T>(&text).map_err(|error| anyhow!("{}", describe(&error, path, &text)))?;
         merge(&mut table, toml::from_str(&text)?);
@@ -68,6 +70,10 @@ fn parse(text: &str) -> Value {
 
 /// Sets a dotted key. Choosing another `method` clears its table: the old method's settings do not fit the new one.
 fn set(table: &mut Table, key: &str, value: Value) -> Result<()> {
+    // Tables within tables are read, copied and dropped by functions that call themselves.
+    if key.split('.').count() > KEY_PARTS {
+        bail!("a key has at most {KEY_PARTS} parts");
+    }
     let (parents, last) = key.rsplit_once('.').unwrap_or(("", key));
     let mut inner = table;
     for part in parents.split('.').filter(|part| !part.is_empty()) {
@@ -183,6 +189,8 @@ mod tests {
         let error = fails("", &["missing.kind=bth"]);
         assert!(error.contains("did you mean `both`?"), "{error}");
         assert!(fails("", &["train"]).contains("give key=value"));
+        let deep = format!("{}a=1", "a.".repeat(50_000));
+        assert!(fails("", &[&deep]).contains("at most 8 parts"));
         assert!(fails("[train]\nepochs = 1\n", &["train.epochs.x=1"]).contains("not a section"));
     }
 

@@ -1,5 +1,6 @@
 // Owns the ways a picture comes in, and how each becomes the bytes of an image file.
 import { ClassifierError } from "./failure.js";
+import { PICTURE_BYTES } from "./limits.js";
 import { dataOf, drawn, type Drawable } from "./pixels.js";
 
 /**
@@ -55,10 +56,22 @@ export async function encoded(source: ImageSource, signal?: AbortSignal): Promis
 }
 
 function copy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  within(bytes.byteLength);
   return new Uint8Array(bytes);
 }
 
+/** Refuses what is too large before it is read, as the model would after. */
+function within(size: number): void {
+  if (size <= PICTURE_BYTES) return;
+  throw new ClassifierError(
+    "image",
+    `The picture's file has ${size} bytes; at most ${PICTURE_BYTES} are read.`,
+    "Make the picture smaller.",
+  );
+}
+
 async function read(blob: Blob): Promise<Uint8Array<ArrayBuffer>> {
+  within(blob.size);
   try {
     return new Uint8Array(await blob.arrayBuffer());
   } catch (error) {
@@ -72,8 +85,14 @@ async function fetched(address: string, signal?: AbortSignal): Promise<Uint8Arra
   let answer;
   try {
     answer = await fetch(address, signal ? { signal } : {});
-    if (answer.ok) return new Uint8Array(await answer.arrayBuffer());
-  } catch {
+    if (answer.ok) {
+      within(Number(answer.headers.get("content-length") ?? 0));
+      const bytes = new Uint8Array(await answer.arrayBuffer());
+      within(bytes.byteLength);
+      return bytes;
+    }
+  } catch (error) {
+    if (error instanceof ClassifierError) throw error;
     signal?.throwIfAborted();
     throw new ClassifierError(
       "network",

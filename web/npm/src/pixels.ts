@@ -1,5 +1,6 @@
 // Owns pixels on their way to a file: whatever shows a picture, as sRGB in a PNG.
 import { ClassifierError } from "./failure.js";
+import { PIXELS } from "./limits.js";
 import { png } from "./png.js";
 
 /** What can be drawn. @internal */
@@ -23,6 +24,7 @@ export function drawn(source: Drawable): Promise<Uint8Array<ArrayBuffer>> {
  */
 export function dataOf(image: ImageData): Promise<Uint8Array<ArrayBuffer>> {
   return readable(async () => {
+    within(image);
     const plain = (image.colorSpace ?? "srgb") === "srgb" && image.data instanceof Uint8ClampedArray;
     if (plain && !opaque(image)) return png(image);
     const canvas = new OffscreenCanvas(image.width, image.height);
@@ -58,11 +60,22 @@ function opaque({ data }: ImageData): boolean {
   return true;
 }
 
+/** Refuses more pixels than the model decodes, before memory is taken for them. */
+function within({ width, height }: { width: number; height: number }): void {
+  if (width * height <= PIXELS) return;
+  throw new ClassifierError(
+    "image",
+    `The picture is of ${width} x ${height} pixels; at most ${PIXELS / 1e6} million are decoded.`,
+    "Give a smaller picture.",
+  );
+}
+
 function draw(source: Exclude<Drawable, HTMLImageElement>): OffscreenCanvas {
   const { width, height } = source;
   if (width * height === 0) {
     throw new ClassifierError("image", `The picture is of ${width} x ${height} pixels.`, "Give a picture that has pixels.");
   }
+  within(source);
   const canvas = new OffscreenCanvas(width, height);
   context(canvas, "srgb").drawImage(source, 0, 0);
   return canvas;

@@ -15,8 +15,6 @@ use crate::promise::settled;
 use crate::protocol::{Code, Failure, MANIFEST, limits};
 use crate::stream;
 
-/// A folder with more files than this is not a bundle's; looking further would only take time.
-const MOST_FILES: usize = 1 << 12;
 /// How deep folders are looked into.
 const DEEPEST: usize = 4;
 
@@ -225,7 +223,7 @@ async fn walk(
     files: &mut Vec<(String, File)>,
     depth: usize,
 ) -> Result<(), JsValue> {
-    if files.len() >= MOST_FILES {
+    if files.len() >= limits::MEMBERS {
         return Ok(());
     }
     if let Some(file) = entry.dyn_ref::<FileSystemFileEntry>() {

@@ -6,17 +6,12 @@ use super::{Learnt, Taught, check_name};
 use crate::error::{Error, Result};
 use crate::head::prototype::SETS;
 use crate::head::taught::Examples;
+use crate::limits::{EXAMPLES, LESSONS_BYTES, TAUGHT_CLASSES};
 
 /// The value of `format` in every file.
 const FORMAT: &str = "lacuna-lessons";
 /// The newest version that this program reads and writes.
 const VERSION: u32 = 1;
-/// The largest file that is read, in bytes.
-const BYTES: usize = 16 << 20;
-/// The most classes that are taught.
-pub(super) const CLASSES: usize = 256;
-/// The most examples of a class; beyond it they would no longer change its sums, which are in f32.
-pub(super) const EXAMPLES: u32 = 1 << 20;
 
 /// What tells how to read the rest.
 #[derive(Deserialize)]
@@ -72,9 +67,9 @@ pub(super) fn write(learnt: &Learnt) -> Result<String> {
 /// # Errors
 /// If it is no file of lessons, of a newer version, of another bundle, or has what cannot have been taught.
 pub(super) fn read(file: &str, blank: Learnt, width: usize) -> Result<Learnt> {
-    if file.len() > BYTES {
+    if file.len() > LESSONS_BYTES {
         return Err(refused(format!(
-            "has {} bytes; a file of lessons has at most {BYTES}",
+            "has {} bytes; a file of lessons has at most {LESSONS_BYTES}",
             file.len()
         )));
     }
@@ -98,9 +93,9 @@ pub(super) fn read(file: &str, blank: Learnt, width: usize) -> Result<Learnt> {
             "belongs to another classifier; lessons are of use only to the very bundle that was taught",
         ));
     }
-    if kept.classes.len() > CLASSES {
+    if kept.classes.len() > TAUGHT_CLASSES {
         return Err(refused(format!(
-            "has {} classes; at most {CLASSES} are read",
+            "has {} classes; at most {TAUGHT_CLASSES} are read",
             kept.classes.len()
         )));
     }

@@ -16,6 +16,7 @@ use self::bits::Huffman;
 use self::scan::Scan;
 use super::decode::Limits;
 use crate::error::{Error, Result};
+use crate::limits::{SCAN_WALKS, SCANS};
 
 /// Order in which a block's coefficients are stored, low frequencies first.
 const ZIGZAG: [u8; 64] = [
@@ -23,9 +24,6 @@ const ZIGZAG: [u8; 64] = [
     13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59,
     52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
-
-/// Most scans. Real files have about ten; each costs a walk over the whole picture, however few bytes it has.
-const SCANS: usize = 200;
 
 /// What the samples mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +80,7 @@ pub(super) fn decode(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orie
     let mut orientation = Orientation::NoTransforms;
     let (mut jfif, mut adobe) = (false, None);
     let mut frame: Option<Frame> = None;
-    let mut scans = 0;
+    let (mut scans, mut walked) = (0, 0);
     loop {
         let marker = reader.marker()?;
         match marker {
@@ -113,8 +111,9 @@ pub(super) fn decode(bytes: &[u8], limits: Limits) -> Result<(DynamicImage, Orie
                     .ok_or_else(|| damaged("its samples come before its size"))?;
                 let scan = Scan::read(&mut segment, frame)?;
                 scans += 1;
-                if scans > SCANS {
-                    return Err(damaged("it has hundreds of scans; save it again"));
+                walked += scan.blocks(frame);
+                if scans > SCANS || walked > SCAN_WALKS * limits.pixels / 64 {
+                    return Err(damaged("it has too many scans; save it again"));
                 }
                 reader.at = scan.decode(frame, &tables, bytes, reader.at)?;
                 if !frame.progressive && frame.components.iter().all(|c| c.steps.is_some()) {
@@ -352,4 +351,40 @@ fn damaged(what: &str) -> Error {
 
 fn incomplete() -> Error {
     damaged("the file ends before the picture does; get it again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A progressive grey picture of 1000 x 1000, of which each scan refines all blocks with a hundredth of a bit each.
+    fn refined(scans: usize) -> Result<()> {
+        let mut file = vec![0xFF, 0xD8, 0xFF, 0xDB, 0, 67, 0];
+        file.extend([1; 64]);
+        // One code of one bit: 16,384 blocks are as they were.
+        file.extend([0xFF, 0xC4, 0, 20, 0x10, 1]);
+        file.extend([0; 15]);
+        file.push(0xE0);
+        let side = 1000u16.to_be_bytes();
+        file.extend([0xFF, 0xC2, 0, 11, 8, side[0], side[1], side[0], side[1]]);
+        file.extend([1, 1, 0x11, 0]);
+        for _ in 0..scans {
+            file.extend([0xFF, 0xDA, 0, 8, 1, 1, 0, 1, 63, 0x10]);
+            file.extend([0; 4]);
+        }
+        file.extend([0xFF, 0xD9]);
+        let limits = Limits {
+            pixels: 1 << 20,
+            bytes: 16 << 20,
+        };
+        decode(&file, limits).map(drop)
+    }
+
+    /// Twenty bytes a scan made it walk over everything, two hundred times: of a large picture for many seconds.
+    #[test]
+    fn scans_cost_no_more_than_they_may() {
+        refined(20).unwrap();
+        let said = refined(21).unwrap_err().to_string();
+        assert!(said.contains("too many scans"), "{said}");
+    }
 }

@@ -77,6 +77,15 @@ impl Scan {
         }
     }
 
+    /// How many blocks it walks over.
+    pub(super) fn blocks(&self, frame: &Frame) -> u64 {
+        let blocks = |member: &Member| {
+            let component = &frame.components[member.component];
+            (component.plane.len() / 64) as u64
+        };
+        self.members.iter().map(blocks).sum()
+    }
+
     /// Decodes the scan's data from `at` on; returns where the next marker is to be looked for.
     pub(super) fn decode(
         &self,

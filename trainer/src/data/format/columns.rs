@@ -1,11 +1,17 @@
 //! Owns posts in a CSV file: `data.csv` with a header, a post a line.
 
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
+use shared::limits::{COLUMNS, LINE_BYTES};
 
 use super::labels::LabelField;
+use super::room;
 use crate::data::record::{Picture, Post, Split};
 
 /// The file's name in a data folder.
@@ -21,21 +27,34 @@ const BETWEEN: char = ';';
 /// an image nor a text.
 pub(super) fn read(folder: &Path, label: &LabelField) -> Result<Vec<Post>> {
     let path = folder.join(FILE);
-    let mut csv =
-        csv::Reader::from_path(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let left = Rc::new(Cell::new(STRETCH));
+    let mut csv = csv::Reader::from_reader(Metered {
+        file,
+        left: left.clone(),
+    });
     let header = csv
         .headers()
         .with_context(|| format!("{} line 1", path.display()))?
         .clone();
+    if header.len() > COLUMNS {
+        let count = header.len();
+        bail!(
+            "{} has {count} columns; at most {COLUMNS} are read",
+            path.display()
+        );
+    }
     let mut posts = Vec::new();
     let mut row = csv::ByteRecord::new();
     loop {
+        left.set(STRETCH);
         let more = csv
             .read_byte_record(&mut row)
             .with_context(|| path.display().to_string())?;
         if !more {
             return Ok(posts);
         }
+        room(&posts)?;
         let line = row.position().map_or(0, csv::Position::line) as usize;
         let mut fields = Map::new();
         for (name, value) in header.iter().zip(&row) {
@@ -58,6 +77,30 @@ pub(super) fn read(folder: &Path, label: &LabelField) -> Result<Vec<Post>> {
         }
         let at = || format!("{} line {line}", path.display());
         posts.push(post(folder, &fields, label, line).with_context(at)?);
+    }
+}
+
+/// What may be read for one line. The reader of CSV reads ahead, and keeps a line in memory until it ends: without a
+/// limit one whose quote is not closed would be as long as the file.
+const STRETCH: usize = LINE_BYTES + (64 << 10);
+
+/// A file that gives no more than what is left.
+struct Metered {
+    file: File,
+    left: Rc<Cell<usize>>,
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(self.left.get());
+        if most == 0 && !buffer.is_empty() {
+            return Err(io::Error::other(format!(
+                "a line is longer than {LINE_BYTES} bytes, the most that are read; is a quote not closed?"
+            )));
+        }
+        let read = self.file.read(&mut buffer[..most])?;
+        self.left.set(self.left.get() - read);
+        Ok(read)
     }
 }
 
@@ -91,4 +134,27 @@ fn post(
         line,
         group: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Was read into memory to the file's end.
+    #[test]
+    fn a_quote_that_is_not_closed_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |text: String| {
+            std::fs::write(folder.path().join(FILE), text).unwrap();
+            read(folder.path(), &LabelField::default()).map_err(|e| format!("{e:#}"))
+        };
+        let long = "x".repeat(2 * LINE_BYTES);
+        let error = said(format!("id,text\n1,\"{long}")).unwrap_err();
+        assert!(error.contains("quote not closed"), "{error}");
+        let line = format!("1,{}\n", "x".repeat(1000));
+        let many = said(format!("id,text\n{}", line.repeat(1000))).unwrap();
+        assert_eq!(many.len(), 1000);
+        let error = said(format!("{}text\n", "a,".repeat(COLUMNS))).unwrap_err();
+        assert!(error.contains("1025 columns"), "{error}");
+    }
 }

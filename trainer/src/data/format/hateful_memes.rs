@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::DataSet;
+use super::{DataSet, room};
+use crate::bounded::Lines;
 use crate::data::record::{Picture, Post, Split};
 use crate::settings::TestFile;
 
@@ -54,17 +55,11 @@ pub(super) fn read(folder: &Path, test: TestFile) -> Result<DataSet> {
 
 fn list(root: &Path, name: &str, split: Split, posts: &mut Vec<Post>) -> Result<()> {
     let path = root.join(name);
-    let text = std::fs::read_to_string(&path).with_context(|| {
-        format!(
-            "cannot read {}; the test file is chosen by data.test_file (test_seen, test_unseen)",
-            path.display()
-        )
-    })?;
-    for (place, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let at = || format!("{} line {}", path.display(), place + 1);
+    let mut lines = Lines::open(&path)
+        .context("the test file is chosen by data.test_file (test_seen, test_unseen)")?;
+    while let Some((number, line)) = lines.next_line()? {
+        room(posts)?;
+        let at = || format!("{} line {number}", path.display());
         let line: Line = serde_json::from_str(line).with_context(at)?;
         let class = match line.label {
             Some(label @ (0 | 1)) => CLASSES[usize::from(label)],
@@ -93,7 +88,7 @@ fn list(root: &Path, name: &str, split: Split, posts: &mut Vec<Post>) -> Result<
             labels: vec![class.to_owned()],
             split,
             file: name.into(),
-            line: place + 1,
+            line: number,
             group: None,
         });
     }

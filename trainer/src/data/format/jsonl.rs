@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use super::labels::LabelField;
+use super::room;
+use crate::bounded::Lines;
 use crate::data::record::{Picture, Post, Split};
 
 /// The file's name in a data folder.
@@ -31,13 +33,14 @@ pub fn read(folder: &Path) -> Result<Vec<Post>> {
 /// As [`read`].
 pub fn read_with(folder: &Path, label: &LabelField) -> Result<Vec<Post>> {
     let path = folder.join(FILE);
-    let text = std::fs::read_to_string(&path).with_context(|| {
-        format!(
-            "cannot read {}; a data folder has a {FILE} (docs/data.md)",
-            path.display()
-        )
-    })?;
-    let posts = parse_with(&text, folder, &path.display().to_string(), label)?;
+    let mut lines =
+        Lines::open(&path).with_context(|| format!("a data folder has a {FILE} (docs/data.md)"))?;
+    let mut posts = Vec::new();
+    while let Some((number, line)) = lines.next_line()? {
+        room(&posts)?;
+        let at = || format!("{} line {number}", path.display());
+        posts.push(parse_line(line, number, folder, label).with_context(at)?);
+    }
     let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
     for post in &posts {
         if let Some(first) = lines.insert(&post.id, post.line) {
@@ -50,25 +53,6 @@ pub fn read_with(folder: &Path, label: &LabelField) -> Result<Vec<Post>> {
         }
     }
     Ok(posts)
-}
-
-/// Reads posts from the text of a JSON-lines file called `name` in messages; pictures lie in `folder`. Blank lines are
-/// skipped.
-///
-/// # Errors
-/// As [`read`], but ids may repeat.
-pub fn parse(text: &str, folder: &Path, name: &str) -> Result<Vec<Post>> {
-    parse_with(text, folder, name, &LabelField::default())
-}
-
-fn parse_with(text: &str, folder: &Path, name: &str, label: &LabelField) -> Result<Vec<Post>> {
-    let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
-    lines
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(i, line)| {
-            parse_line(line, i + 1, folder, label).with_context(|| format!("{name} line {}", i + 1))
-        })
-        .collect()
 }
 
 /// Reads one line.

@@ -15,8 +15,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use shared::config::Task;
+use shared::limits::{DATA_SET_JSON_BYTES, DATA_SET_POSTS};
 
 use super::record::{self, Post};
+use crate::bounded;
 use crate::settings::{DataSettings, Format};
 use labels::LabelField;
 
@@ -100,9 +102,16 @@ fn unique(posts: &[Post]) -> Result<()> {
     Ok(())
 }
 
+/// Refuses one post more than a data set may have.
+fn room(posts: &[Post]) -> Result<()> {
+    if posts.len() == DATA_SET_POSTS {
+        bail!("a data set has at most {DATA_SET_POSTS} posts");
+    }
+    Ok(())
+}
+
 /// A JSON file of a data set.
 fn json<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}, {what}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{}, {what}", path.display()))
+    let bytes = bounded::bytes(path, DATA_SET_JSON_BYTES).context(what.to_owned())?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{}, {what}", path.display()))
 }

@@ -1,6 +1,10 @@
 //! Owns posts in a Parquet file: `data.parquet`, a post a row.
 
+mod guard;
+mod thrift;
+
 use std::fs::File;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -22,9 +26,21 @@ pub const FILE: &str = "data.parquet";
 /// If the file cannot be read, a column has the wrong type, or a post has neither an image nor a text.
 pub(super) fn read(folder: &Path, label: &LabelField) -> Result<Vec<Post>> {
     let path = folder.join(FILE);
-    let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let reader = SerializedFileReader::new(file)
+    // What the guard below does not know of, the library may still take for impossible.
+    catch_unwind(|| rows(&path, folder, label)).unwrap_or_else(|_| {
+        bail!(
+            "{} is damaged, and the library that reads Parquet gave up; write it again",
+            path.display()
+        )
+    })
+}
+
+fn rows(path: &Path, folder: &Path, label: &LabelField) -> Result<Vec<Post>> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    guard::footer(&file).with_context(|| format!("{} is no Parquet file", path.display()))?;
+    let reader = SerializedFileReader::new(file.try_clone()?)
         .with_context(|| format!("{} is no Parquet file", path.display()))?;
+    guard::check(&file, reader.metadata()).with_context(|| path.display().to_string())?;
     let rows = reader
         .get_row_iter(None)
         .with_context(|| path.display().to_string())?;

@@ -2,6 +2,7 @@
 
 use js_sys::Uint8Array;
 use shared::case::Case;
+use shared::limits::PICTURE_BYTES;
 use wasm_bindgen::JsValue;
 use web_sys::{Blob, File, Url};
 
@@ -9,9 +10,6 @@ use crate::promise::settled;
 use crate::protocol::{Code, Failure};
 use crate::ui::numbers::bytes;
 use crate::ui::words;
-
-/// Larger files are refused before they are read: no photograph is that large, and memory is not endless.
-const LARGEST_FILE: f64 = 64e6;
 
 /// A picture's file: its bytes for the worker, and an address inside the page for the preview.
 #[derive(Clone, Debug)]
@@ -66,8 +64,9 @@ pub async fn picture_bytes(file: &File) -> Result<Uint8Array, Failure> {
             words::say("no-picture-hint", &[]),
         ));
     }
-    if file.size() > LARGEST_FILE {
-        let sizes = [file.size(), LARGEST_FILE].map(|size| bytes(size as u64));
+    let most = PICTURE_BYTES as f64;
+    if file.size() > most {
+        let sizes = [file.size(), most].map(|size| bytes(size as u64));
         return Err(Failure::new(
             Code::Image,
             words::say("picture-large", &[&name, &sizes[0], &sizes[1]]),

@@ -7,8 +7,8 @@ use shared::case::Case;
 use wasm_bindgen::JsValue;
 
 use super::batch::{Batch, Outcome, Post};
-use super::record::BETWEEN;
 use crate::promise::pause;
+use crate::table::BETWEEN;
 use crate::ui::dom;
 
 /// The file's name.

@@ -1,13 +1,10 @@
 //! Owns the view "Many posts": what was given, the work on it, and what is shown of it.
 
 mod batch;
-mod csv;
 mod download;
 mod jsonl;
-mod limits;
 mod list;
 mod progress;
-mod record;
 mod run;
 mod source;
 mod summary;
@@ -20,6 +17,7 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{Event, HtmlElement, HtmlInputElement};
 
 use crate::promise::pause;
+use crate::protocol::limits::BATCH_POSTS;
 use crate::protocol::{Code, Failure};
 use crate::ui::dom::{by_id, document, listen, report, show};
 use crate::ui::files::{Dropped, Given, picked};
@@ -146,7 +144,7 @@ impl Many {
         let many = Rc::clone(self);
         let turn = many.begin();
         spawn_local(async move {
-            match dropped.files(limits::POSTS).await {
+            match dropped.files(BATCH_POSTS).await {
                 Ok(files) => many.read(turn, files).await,
                 Err(_) => many.refuse(turn, &unreadable()),
             }

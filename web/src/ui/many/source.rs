@@ -6,11 +6,10 @@ use wasm_bindgen::JsValue;
 use web_sys::File;
 
 use super::batch::{Outcome, Post};
-use super::csv::Csv;
-use super::jsonl::{self, Lines};
-use super::limits::{LINE, POSTS, SLICE};
-use super::record::{Fault, Flaw, Record};
+use super::jsonl;
+use crate::protocol::limits::{BATCH_POSTS, LINE_BYTES};
 use crate::protocol::{Code, Failure};
+use crate::table::{Csv, Fault, Flaw, Lines, Record};
 use crate::ui::bench::post::blob_bytes;
 use crate::ui::files::{Given, name};
 use crate::ui::numbers::{bytes, whole};
@@ -21,6 +20,9 @@ const USUAL: [&str; 2] = ["data.jsonl", "data.csv"];
 /// Where the picture of a post lies whose line does not name one, and its endings.
 const IMAGES: &str = "images";
 const ENDINGS: [&str; 5] = ["jpg", "png", "jpeg", "webp", "gif"];
+
+/// What is read of a table at a stretch, in bytes: a few milliseconds of work.
+const SLICE: f64 = 65_536.0;
 
 /// The table and the pictures.
 pub(super) struct Source {
@@ -38,7 +40,7 @@ impl Source {
     /// # Errors
     /// If there is neither a table nor a picture, or there are more files than a batch may have.
     pub(super) fn of(mut files: Vec<Given>) -> Result<Self, Failure> {
-        if files.len() > POSTS {
+        if files.len() > BATCH_POSTS {
             return Err(too_many());
         }
         files.sort_by(|one, other| one.path.cmp(&other.path));
@@ -107,7 +109,7 @@ impl Source {
             let piece = slice(&file, start, end).await.map_err(unreadable)?;
             let records = reading.feed(&piece).map_err(|flaw| flawed(flaw, table))?;
             posts.extend(records.into_iter().map(|record| self.post(record, table)));
-            if posts.len() > POSTS {
+            if posts.len() > BATCH_POSTS {
                 return Err(too_many());
             }
             start = end;
@@ -198,7 +200,7 @@ enum Reading {
 impl Reading {
     fn of(name: &str) -> Self {
         if name.to_ascii_lowercase().ends_with(".csv") {
-            Self::Csv(Box::new(Csv::new()))
+            Self::Csv(Box::new(Csv::default()))
         } else {
             Self::Jsonl(Lines::default())
         }
@@ -235,7 +237,7 @@ async fn slice(file: &File, start: f64, end: f64) -> Result<Vec<u8>, JsValue> {
 /// What is wrong with a line, as the end of a sentence that has begun with where.
 fn said(fault: &Fault) -> String {
     match fault {
-        Fault::Long => words::say("fault-long", &[&bytes(LINE as u64)]),
+        Fault::Long => words::say("fault-long", &[&bytes(LINE_BYTES as u64)]),
         Fault::Fields { found, expected } => {
             words::say("fault-fields", &[&whole(*found), &whole(*expected)])
         }
@@ -262,7 +264,7 @@ fn flawed(flaw: Flaw, table: &Given) -> Failure {
 fn too_many() -> Failure {
     Failure::new(
         Code::Input,
-        words::say("many-too-many", &[&whole(POSTS)]),
+        words::say("many-too-many", &[&whole(BATCH_POSTS)]),
         words::say("many-too-many-hint", &[]),
     )
 }

@@ -20,12 +20,9 @@ use super::notice::Notice;
 use super::numbers::label;
 use super::words;
 use crate::promise::settled;
-use crate::protocol::{Code, Failure, Lessons, Request};
+use crate::protocol::{Code, Failure, Lessons, Request, limits};
 use form::{Naming, Renaming};
 use table::Table;
-
-/// A file of lessons has at most so many bytes: what the worker would refuse is not read.
-const LARGEST_FILE: f64 = 64e6;
 
 /// The teaching.
 pub struct Teach {
@@ -168,7 +165,7 @@ impl Teach {
     /// Reads a file that was saved before.
     async fn open(self: Rc<Self>, file: File) {
         let name = file.name();
-        let text = if file.size() > LARGEST_FILE {
+        let text = if file.size() > limits::LESSONS_BYTES as f64 {
             None
         } else {
             let text = settled(file.text()).await;

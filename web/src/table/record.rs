@@ -1,30 +1,30 @@
 //! Owns a post as a line of a table gives it, whatever the table's kind, and what can be wrong with the line.
 
 /// The fields of a table that are read, by the names in docs/data.md; others are ignored.
-pub(super) const FIELDS: [&str; 5] = ["id", "image", "text", "label", "labels"];
+pub const FIELDS: [&str; 5] = ["id", "image", "text", "label", "labels"];
 /// Between the classes of a post in the column `labels` of a CSV file.
-pub(super) const BETWEEN: char = ';';
+pub const BETWEEN: char = ';';
 
 /// A line of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Record {
+pub struct Record {
     /// The line where it begins; the first is 1.
-    pub(super) line: u64,
+    pub line: u64,
     /// Empty if the table has none.
-    pub(super) id: String,
+    pub id: String,
     /// The picture's path; empty if the post has none.
-    pub(super) image: String,
+    pub image: String,
     /// The words; empty if the post has none.
-    pub(super) text: String,
+    pub text: String,
     /// The classes that it is known to be of.
-    pub(super) labels: Vec<String>,
+    pub labels: Vec<String>,
     /// What is wrong with the line, if anything.
-    pub(super) fault: Option<Fault>,
+    pub fault: Option<Fault>,
 }
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// It is longer than lines may be; most often a quote is not closed.
     Long,
     /// Another number of fields than the header has.
@@ -48,14 +48,14 @@ pub(super) enum Fault {
 
 /// What is wrong with a table as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Flaw {
+pub enum Flaw {
     /// Its header names neither a column `image` nor one `text`.
     Header,
 }
 
 impl Record {
     /// A line of which nothing but its fault is known.
-    pub(super) fn faulty(line: u64, fault: Fault) -> Self {
+    pub fn faulty(line: u64, fault: Fault) -> Self {
         Self {
             line,
             fault: Some(fault),
@@ -64,7 +64,7 @@ impl Record {
     }
 
     /// Puts a field of this place in [`FIELDS`] into the record, as text.
-    pub(super) fn set(&mut self, field: usize, value: &str) {
+    pub fn set(&mut self, field: usize, value: &str) {
         let trimmed = value.trim();
         if trimmed.is_empty() {
             return;

@@ -1,8 +1,8 @@
 //! Owns reading posts from CSV that arrives in pieces: the separator, the header, records over several lines.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use shared::limits::{COLUMNS, LINE_BYTES};
 
-use super::limits::{COLUMNS, LINE};
 use super::record::{FIELDS, Fault, Flaw, Record};
 
 /// What programs separate fields by; some write semicolons where the comma is the decimal sign.
@@ -11,7 +11,7 @@ const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Reads a CSV file piece by piece.
-pub(super) struct Csv {
+pub struct Csv {
     reader: Option<Reader>,
     /// What came before the header was whole: its separator is not known yet.
     before: Vec<u8>,
@@ -32,8 +32,8 @@ pub(super) struct Csv {
     between: u64,
 }
 
-impl Csv {
-    pub(super) fn new() -> Self {
+impl Default for Csv {
+    fn default() -> Self {
         Self {
             reader: None,
             before: Vec::new(),
@@ -48,17 +48,19 @@ impl Csv {
             between: 0,
         }
     }
+}
 
+impl Csv {
     /// Reads on; the records that end in this piece are appended.
     ///
     /// # Errors
     /// If the header names no column that makes a post.
-    pub(super) fn feed(&mut self, piece: &[u8], records: &mut Vec<Record>) -> Result<(), Flaw> {
+    pub fn feed(&mut self, piece: &[u8], records: &mut Vec<Record>) -> Result<(), Flaw> {
         if self.reader.is_some() {
             return self.read(piece, records);
         }
         self.before.extend_from_slice(piece);
-        if self.before.contains(&b'\n') || self.before.len() > LINE {
+        if self.before.contains(&b'\n') || self.before.len() > LINE_BYTES {
             self.begin(records)?;
         }
         Ok(())
@@ -68,7 +70,7 @@ impl Csv {
     ///
     /// # Errors
     /// As [`Csv::feed`].
-    pub(super) fn end(&mut self, records: &mut Vec<Record>) -> Result<(), Flaw> {
+    pub fn end(&mut self, records: &mut Vec<Record>) -> Result<(), Flaw> {
         if self.reader.is_none() {
             self.begin(records)?;
         }
@@ -124,7 +126,7 @@ impl Csv {
             match result {
                 ReadRecordResult::InputEmpty | ReadRecordResult::End => break,
                 ReadRecordResult::OutputFull => {
-                    self.long |= self.bytes.len() >= LINE;
+                    self.long |= self.bytes.len() >= LINE_BYTES;
                     if !self.long {
                         self.bytes.resize(self.bytes.len() * 2, 0);
                     }
@@ -219,7 +221,7 @@ mod tests {
 
     /// The records of a file, cut into pieces of this many bytes.
     fn read(file: &[u8], piece: usize) -> Result<Vec<Record>, Flaw> {
-        let (mut csv, mut records) = (Csv::new(), Vec::new());
+        let (mut csv, mut records) = (Csv::default(), Vec::new());
         for piece in file.chunks(piece) {
             csv.feed(piece, &mut records)?;
         }
@@ -273,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_told_and_the_next_is_read() {
-        let long = format!("text,id\n\"{}\",1\nb,2\n", "a".repeat(3 * LINE));
+        let long = format!("text,id\n\"{}\",1\nb,2\n", "a".repeat(3 * LINE_BYTES));
         assert_eq!(
             read(long.as_bytes(), 60_000).unwrap(),
             [Record::faulty(2, Fault::Long), post(3, "2", "", "b", &[])]
