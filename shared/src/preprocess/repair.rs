@@ -84,10 +84,9 @@ fn undo_mojibake(text: &str) -> Option<String> {
     if !suspicious(&bytes) {
         return None;
     }
-    if let Some(whole) = bytes.iter().copied().collect::<Option<Vec<u8>>>() {
-        if let Ok(text) = String::from_utf8(restore_spaces(&whole)) {
-            return Some(text);
-        }
+    let whole: Option<Vec<u8>> = bytes.iter().copied().collect();
+    if let Some(Ok(text)) = whole.map(|whole| String::from_utf8(restore_spaces(&whole))) {
+        return Some(text);
     }
     let mut out = String::with_capacity(text.len());
     let mut changed = false;

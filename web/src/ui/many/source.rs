@@ -200,7 +200,7 @@ enum Reading {
 impl Reading {
     fn of(name: &str) -> Self {
         if name.to_ascii_lowercase().ends_with(".csv") {
-            Self::Csv(Box::new(Csv::default()))
+            Self::Csv(Box::default())
         } else {
             Self::Jsonl(Lines::default())
         }

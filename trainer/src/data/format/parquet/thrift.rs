@@ -109,7 +109,7 @@ fn fields(reader: &mut impl Read, depth: usize, take: &mut dyn FnMut(i64, i64)) 
             step => number.wrapping_add(i64::from(step)),
         };
         match head & 15 {
-            5 | 6 | 4 => take(number, signed(reader)?),
+            4..=6 => take(number, signed(reader)?),
             12 => {
                 let within = &mut |field: i64, value| {
                     take(number.wrapping_mul(100).wrapping_add(field), value);
