@@ -60,8 +60,11 @@ pub(crate) fn run() -> Result<()> {
 
 /// Checks one text file.
 fn check(name: &str, text: &str, complaints: &mut Vec<String>) {
-    let made_by_tools =
-        name.ends_with(".lock") || name.starts_with("assets/") || name.contains("golden/");
+    let made_by_tools = name.ends_with(".lock")
+        || ["assets/", "fuzz/corpus/"]
+            .iter()
+            .any(|folder| name.starts_with(folder))
+        || name.contains("golden/");
     if name.ends_with(".rs") {
         check_rust(name, text, complaints);
     }
