@@ -487,7 +487,7 @@ fn kernels_are_cuda() {
     let Some(compiled) = compiled.ok().filter(|done| done.status.code() != Some(77)) else {
         let why = "CUDA kernels not compiled for want of nvcc: `cargo xtask cuda --prepare` has it";
         let mut terminal = std::io::stderr();
-            writeln!(terminal, "{why}").unwrap();
+        writeln!(terminal, "{why}").unwrap();
         return;
     };
     let said = String::from_utf8_lossy(&compiled.stderr);

@@ -366,7 +366,6 @@ fn by_value<R, W>(kernel: String, blocks: u32, arguments: Vec<Argument<R, W>>) -
     }
 }
 
-/// Blocks for so many single values.
 fn blocks(count: usize, most: usize) -> u32 {
     count.div_ceil(THREADS as usize).clamp(1, most) as u32
 }
