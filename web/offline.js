@@ -19,6 +19,8 @@ const CACHE = `lacuna-page ${new URL(registration.scope).pathname} `;
 
 /** The version that the page's files come from, as a promise; asked for anew by every visit. */
 let inUse = null;
+/** How often everything was to be forgotten. */
+let forgotten = 0;
 
 addEventListener("install", () => skipWaiting());
 addEventListener("fetch", (event) => {
@@ -89,6 +91,7 @@ async function choose(request) {
 /** Keeps the page with one of the worker's artefacts, and a newer version if the server has one. */
 async function keep(artefact) {
   const wanted = (name) => !name.startsWith(ARTEFACTS) || name.startsWith(`${ARTEFACTS}${artefact}`);
+  const before = forgotten;
   const newest = await newestList();
   const [used] = await versions();
   if (used) await fill(used.cache, used.files, wanted);
@@ -104,6 +107,10 @@ async function keep(artefact) {
   if (newer) {
     const cache = await caches.open(CACHE + newest.version);
     await fill(cache, newest.files, wanted, used);
+    if (before !== forgotten) {
+      await caches.delete(CACHE + newest.version);
+      throw new Error("everything was to be forgotten meanwhile");
+    }
     await cache.put(addressOf(LIST), Response.json(newest));
   }
   return summary(newest, wanted, newer && used !== undefined);
@@ -147,6 +154,7 @@ async function obtain(name, { sha256 }) {
 
 /** Keeps nothing any more. */
 async function forget() {
+  forgotten++;
   inUse = Promise.resolve(undefined);
   const names = (await caches.keys()).filter((name) => name.startsWith(CACHE));
   await Promise.all(names.map((name) => caches.delete(name)));

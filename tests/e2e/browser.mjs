@@ -46,6 +46,36 @@ export async function visit() {
   return { ...opened, browser, server, close };
 }
 
+/**
+ * Has this code run in the page and at the start of every worker of the page's, whose first scripts are blobs. It is
+ * called with the number of the worker, from 1 on; with 0 in the page.
+ */
+export async function everywhere(page, code) {
+  await page.addInitScript((code) => {
+    let workers = 0;
+    globalThis.Blob = new Proxy(Blob, {
+      construct(Plain, [parts, options]) {
+        const script = options?.type === "text/javascript";
+        return new Plain(script ? [`(${code})(${++workers});\n`, ...parts] : parts, options);
+      },
+    });
+  }, String(code));
+  await page.addInitScript(`(${code})(0)`);
+}
+
+/** Takes the first sample of a kind and returns the class that it gets. */
+export async function classify(page, list = "complete") {
+  await page.evaluate((list) => document.querySelector(`#samples-${list} button`).click(), list);
+  const cases = { complete: "Image and text", image: "Image only: the text is missing", text: "Text only: the image is missing" };
+  return (await answer(page, cases[list])).label;
+}
+
+/** Waits for the notice and returns what it says. */
+export async function notice(page) {
+  await page.waitForSelector("#notice:not([hidden])");
+  return page.locator("#notice").innerText();
+}
+
 /** Waits until the model is loaded and nothing more is fetched. */
 export async function ready(page) {
   await page.waitForSelector("#model-state:not([hidden])");

@@ -2,23 +2,29 @@
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 
-/** A Chromium of its own: the system's, headless, without any traffic of its own; `more` are further arguments. */
+/** Without any traffic of its own. */
+const QUIET = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** A Chromium of its own: the system's, headless; `more` are further arguments. */
 export function launch(more = []) {
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-  if (!existsSync(executablePath)) {
-    throw new Error(`no Chromium at ${executablePath}; install it, or name it in the variable CHROMIUM`);
-  }
-  return chromium.launch({
-    executablePath,
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      ...more,
-    ],
-  });
+  return chromium.launch({ executablePath: program(), args: [...QUIET, ...more] });
+}
+
+/** The same with a profile in this folder, which stays there. */
+export function launchIn(profile, more = []) {
+  return chromium.launchPersistentContext(profile, { executablePath: program(), args: [...QUIET, ...more] });
+}
+
+function program() {
+  const path = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  if (!existsSync(path)) throw new Error(`no Chromium at ${path}; install it, or name it in the variable CHROMIUM`);
+  return path;
 }

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 
-import { DIST, answer, launch, open, ready } from "./browser.mjs";
+import { DIST, answer, everywhere, launch, open, ready } from "./browser.mjs";
 import { serve } from "./server.mjs";
 
 const COMPLETE = "Image and text";
@@ -146,19 +146,8 @@ describe("kept files", () => {
     ["there is no room", () => (Cache.prototype.put = () => Promise.reject(new DOMException("full", "QuotaExceededError")))],
   ]) {
     test(`${what}: the model loads all the same, and the page says what is not kept`, async () => {
-      // The worker's first script is a blob of the page's; what is done to the page must be done there too.
       const server = await serve(DIST);
-      const prepare = async (page) => {
-        await page.addInitScript(`(${block})()`);
-        await page.addInitScript((block) => {
-          globalThis.Blob = new Proxy(Blob, {
-            construct(Plain, [parts, options]) {
-              const script = options?.type === "text/javascript";
-              return new Plain(script ? [`(${block})();\n`, ...parts] : parts, options);
-            },
-          });
-        }, String(block));
-      };
+      const prepare = (page) => everywhere(page, block);
       const { page, context, errors } = await open(browser, server.url, { prepare, serviceWorkers: "block" });
       await ready(page);
       await classify(page);
@@ -181,8 +170,8 @@ describe("kept files", () => {
     });
     const names = Object.keys(await kept(page));
     assert.ok(names.includes("lacuna-files") && names.some((name) => name.startsWith("lacuna-page ")), String(names));
-    await page.evaluate(() => document.querySelector("#kept-remove").click());
-    await page.waitForFunction(() => document.querySelector("#kept-said").textContent.startsWith("Everything was removed"));
+    await page.evaluate(() => document.querySelector("#kept-forget").click());
+    await page.waitForFunction(() => document.querySelector("#kept-said").textContent.startsWith("Everything is forgotten"));
     assert.deepEqual(Object.keys(await kept(page)), ["of-somebody-else"]);
     assert.equal(await page.locator("#kept-models").textContent(), "No model is kept.");
     await classify(page);

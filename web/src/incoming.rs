@@ -9,11 +9,11 @@ use shared::bundle::{Assembler, FileEntry};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
+use crate::arrival::{Arrived, arrive};
 use crate::cache::Kept;
 use crate::loader::failure;
 use crate::protocol::{Code, Failure};
-use crate::source::{Asked, Source};
-use crate::stream::receive;
+use crate::source::{Asked, Part, Source};
 
 /// Where files of a bundle are received.
 pub(crate) struct Incoming<'a> {
@@ -71,13 +71,14 @@ impl<'a> Incoming<'a> {
 
     /// Asks for a file at once.
     pub(crate) fn ask(&self, file: &FileEntry) -> Asked {
-        self.source.ask(&file.name, self.kept.shelf(&file.sha256))
+        let shelf = self.kept.shelf(&file.sha256);
+        self.source.ask(&file.name, Part::Whole, shelf)
     }
 
     /// Receives a file, and has it hashed. `progress` hears of its bytes.
     ///
     /// # Errors
-    /// As [`Asked::answer`], or if the connection breaks off.
+    /// As [`arrive`].
     pub(crate) async fn receive(
         &mut self,
         asked: Asked,
@@ -96,10 +97,9 @@ impl<'a> Incoming<'a> {
         file: &FileEntry,
         mut progress: impl FnMut(u64),
     ) -> Result<Received, Failure> {
-        let (response, kept) = asked.answer(self.source).await?;
         let heard = |length: u32| progress(u64::from(length).min(file.bytes));
-        let received = receive(&response, &room, heard).await;
-        let bytes = received.map_err(|_| self.source.missing(&file.name))?;
+        let arrived = arrive(self.source, asked, file.bytes as u32, &room, heard).await?;
+        let Arrived { bytes, kept } = arrived;
         let digest = hash(&bytes);
         Ok(Received {
             file: file.clone(),
@@ -110,11 +110,11 @@ impl<'a> Incoming<'a> {
         })
     }
 
-    /// Gives a file to the assembler and keeps it. A kept file that is damaged is dropped, and comes once more from
-    /// where it came first.
+    /// Gives a file to the assembler and keeps it. One that is damaged comes once more from its server: what was kept of
+    /// it is dropped, and what the browser has of it by itself is passed over.
     ///
     /// # Errors
-    /// As [`Assembler::add`], or as [`Incoming::receive`] if it has to come once more.
+    /// As [`Assembler::add`], or as [`arrive`] if it has to come once more.
     pub(crate) async fn deliver(
         &mut self,
         received: Received,
@@ -129,21 +129,25 @@ impl<'a> Incoming<'a> {
         } = &received;
         let (file, room, bytes, kept) = (file.clone(), room.clone(), bytes.clone(), *kept);
         let added = self.add(received, assembler).await;
-        if !kept {
-            added?;
-            self.kept.keep(&file.sha256, &bytes).await;
-        } else if added.is_ok() {
-            self.from_device += file.bytes;
-        } else {
-            if let Some(shelf) = self.kept.shelf(&file.sha256) {
-                shelf.drop().await;
+        let bytes = match added {
+            Ok(()) if kept => {
+                self.from_device += file.bytes;
+                return Ok(());
             }
-            let asked = self.source.ask(&file.name, None);
-            let again = self.receive_into(room, asked, &file, |_| ()).await?;
-            let bytes = again.bytes.clone();
-            self.add(again, assembler).await?;
-            self.kept.keep(&file.sha256, &bytes).await;
-        }
+            Ok(()) => bytes,
+            Err(failure) if !self.source.is_remote() => return Err(failure),
+            Err(_) => {
+                if let Some(shelf) = self.kept.shelf(&file.sha256) {
+                    shelf.drop().await;
+                }
+                let asked = self.source.ask(&file.name, Part::Fresh, None);
+                let again = self.receive_into(room, asked, &file, |_| ()).await?;
+                let bytes = again.bytes.clone();
+                self.add(again, assembler).await?;
+                bytes
+            }
+        };
+        self.kept.keep(&file.sha256, &bytes).await;
         Ok(())
     }
 

@@ -7,6 +7,8 @@
 #[cfg(feature = "inference")]
 pub mod api;
 #[cfg(feature = "inference")]
+mod arrival;
+#[cfg(feature = "inference")]
 mod cache;
 #[cfg(feature = "inference")]
 mod incoming;
@@ -20,5 +22,6 @@ pub mod protocol;
 pub mod source;
 mod stream;
 pub mod table;
+mod thread;
 pub mod ui;
 pub mod zip;

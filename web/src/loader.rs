@@ -10,7 +10,7 @@ use crate::cache::Kept;
 use crate::incoming::Incoming;
 use crate::pool;
 use crate::protocol::{Code, Failure, Summary};
-use crate::source::Source;
+use crate::source::{Part, Source};
 use crate::stream::receive;
 
 /// What to load, and how.
@@ -93,14 +93,14 @@ pub async fn load(
 /// The manifest and its bytes: the server's, so that a newer one is seen, or the kept one where there is no connection.
 async fn manifest(source: &Source, kept: &Kept) -> Result<(Manifest, Uint8Array), Failure> {
     let room = Uint8Array::new_with_length(limits::MANIFEST_BYTES as u32 + 1);
-    let response = match source.ask(MANIFEST, None).answer(source).await {
+    let response = match source.ask(MANIFEST, Part::Whole, None).answer(source).await {
         Err(failure) if failure.code == Code::Network => {
             let address = source.address(MANIFEST).unwrap_or_default();
             kept.manifest(&address).await.ok_or(failure)?
         }
         answer => answer?.0,
     };
-    let received = receive(&response, &room, |_| ()).await;
+    let received = receive(&response, &room, 0, |_| ()).await;
     let bytes = received.map_err(|_| source.missing(MANIFEST))?;
     let manifest = Manifest::parse(&bytes.to_vec()).map_err(failure)?;
     // The room is much larger than what is in it.

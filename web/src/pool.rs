@@ -40,11 +40,10 @@ mod workers {
     use wasm_bindgen::prelude::wasm_bindgen;
     use wasm_bindgen::{JsCast, JsValue};
     use wasm_bindgen_futures::JsFuture;
-    use web_sys::{
-        Blob, BlobPropertyBag, DedicatedWorkerGlobalScope, Url, Worker, WorkerOptions, WorkerType,
-    };
+    use web_sys::{DedicatedWorkerGlobalScope, Worker};
 
     use crate::protocol::{Code, Failure};
+    use crate::thread::Script;
 
     /// Posts are small: more threads than this wait for each other.
     const MOST: u32 = 8;
@@ -123,8 +122,7 @@ mod workers {
         SHARES.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts workers with this program and this memory, and waits until all of them run. They come from a blob, so
-    /// that they are held to the page's policy.
+    /// Starts workers with this program and this memory, and waits until all of them run.
     async fn start_workers(
         scope: &DedicatedWorkerGlobalScope,
         count: u32,
@@ -134,13 +132,8 @@ mod workers {
             "import {{ initSync, takePart }} from {script:?};\n\
              onmessage = ({{ data }}) => {{ initSync(data); takePart(); }};"
         );
-        let kind = BlobPropertyBag::new();
-        kind.set_type("text/javascript");
-        let blob = Blob::new_with_str_sequence_and_options(&Array::of1(&starter.into()), &kind)?;
-        let address = Url::create_object_url_with_blob(&blob)?;
-        let options = WorkerOptions::new();
-        options.set_type(WorkerType::Module);
-        options.set_name(NAME);
+        // It has to be there until all of them run.
+        let starter = Script::new(&starter)?;
         let program = Object::new();
         Reflect::set(&program, &"module".into(), &wasm_bindgen::module())?;
         Reflect::set(&program, &"memory".into(), &wasm_bindgen::memory())?;
@@ -148,7 +141,7 @@ mod workers {
         let mut workers = Vec::new();
         let running = Array::new();
         for _ in 0..count {
-            let worker = Worker::new_with_options(&address, &options)?;
+            let worker = starter.start(NAME)?;
             worker.post_message(&program)?;
             running.push(&Promise::new(&mut |run, fail| {
                 worker.set_onmessage(Some(&run));
@@ -162,9 +155,7 @@ mod workers {
             let _ = scope.set_timeout_with_callback_and_timeout_and_arguments_0(fail, PATIENCE_MS);
         });
         let first = Promise::race(&Array::of2(&Promise::all(&running), &late));
-        let outcome = JsFuture::from(first).await;
-        let _ = Url::revoke_object_url(&address);
-        if let Err(error) = outcome {
+        if let Err(error) = JsFuture::from(first).await {
             workers.iter().for_each(Worker::terminate);
             return Err(error);
         }

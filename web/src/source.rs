@@ -21,6 +21,17 @@ pub enum Source {
     Files(Object),
 }
 
+/// How much of a file a server is asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    /// All of it; the browser may have it already.
+    Whole,
+    /// All of it, whatever the browser may have.
+    Fresh,
+    /// What comes after so many bytes.
+    From(u32),
+}
+
 /// A file that has been asked for.
 pub(crate) struct Asked {
     pub(crate) name: String,
@@ -29,8 +40,8 @@ pub(crate) struct Asked {
 }
 
 impl Source {
-    /// Asks for a file at once: first where it may be kept, then where it comes from.
-    pub(crate) fn ask(&self, name: &str, shelf: Option<Shelf>) -> Asked {
+    /// Asks for a file at once: first where it may be kept, then where it comes from. The visitor's own files are whole.
+    pub(crate) fn ask(&self, name: &str, part: Part, shelf: Option<Shelf>) -> Asked {
         let kept = Rc::new(Cell::new(false));
         let (source, found, file) = (self.clone(), Rc::clone(&kept), name.to_owned());
         let answer = future_to_promise(async move {
@@ -42,7 +53,7 @@ impl Source {
                 return Ok(response.into());
             }
             match &source {
-                Self::Address(folder) => fetch(&format!("{folder}{file}"))?.await,
+                Self::Address(folder) => fetch(&format!("{folder}{file}"), part)?.await,
                 Self::Files(files) => {
                     let blob = Reflect::get(files, &file.into())?;
                     let blob: &Blob = blob.dyn_ref().ok_or(JsValue::UNDEFINED)?;
@@ -55,6 +66,11 @@ impl Source {
             answer: answer.into(),
             kept,
         }
+    }
+
+    /// Whether a server sends the files, so that asking once more may help.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self, Self::Address(_))
     }
 
     /// The file's address, if it has one under which it may be kept.
@@ -113,9 +129,22 @@ impl Asked {
 }
 
 /// Asks a server. In a worker, a window, or Node.
-fn fetch(address: &str) -> Result<JsFuture, JsValue> {
+fn fetch(address: &str, part: Part) -> Result<JsFuture, JsValue> {
     let global = js_sys::global();
     let fetch: Function = Reflect::get(&global, &"fetch".into())?.dyn_into()?;
-    let promise: Promise = fetch.call1(&global, &address.into())?.unchecked_into();
-    Ok(promise.into())
+    let how = Object::new();
+    match part {
+        Part::Whole | Part::From(0) => {}
+        Part::Fresh => {
+            Reflect::set(&how, &"cache".into(), &"reload".into())?;
+        }
+        Part::From(from) => {
+            let headers = Object::new();
+            let range = format!("bytes={from}-");
+            Reflect::set(&headers, &"range".into(), &range.into())?;
+            Reflect::set(&how, &"headers".into(), &headers)?;
+        }
+    }
+    let promise = fetch.call2(&global, &address.into(), &how)?;
+    Ok(promise.unchecked_into::<Promise>().into())
 }

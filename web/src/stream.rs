@@ -7,20 +7,21 @@ use web_sys::{Blob, ReadableStreamDefaultReader, Response};
 use crate::promise::settled;
 use crate::protocol::DEFLATED;
 
-/// Receives a body into `buffer`, and returns the part of it that was filled; what is longer than the buffer is cut off.
-/// `progress` hears of bytes received.
+/// Receives a body into `buffer` from a place on, and returns what of the buffer is filled then; what is longer than the
+/// buffer is cut off. `progress` hears of bytes received.
 ///
 /// # Errors
-/// If the connection fails, or what was compressed is damaged.
+/// If the connection fails or what was compressed is damaged; how much of the buffer is filled then.
 pub(crate) async fn receive(
     response: &Response,
     buffer: &Uint8Array,
+    from: u32,
     mut progress: impl FnMut(u32),
-) -> Result<Uint8Array, JsValue> {
-    let mut length = 0;
+) -> Result<Uint8Array, u32> {
+    let mut length = from.min(buffer.length());
     if let Some(body) = response.body() {
         let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
-        while let Some(chunk) = next(&reader).await? {
+        while let Some(chunk) = next(&reader).await.map_err(|_| length)? {
             let taken = chunk.length().min(buffer.length() - length);
             buffer.set(&chunk.subarray(0, taken), length);
             length += taken;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::folders;
 use crate::stamp::Stamp;
 use crate::step::{call, command, human};
 use crate::tools;
@@ -26,7 +27,7 @@ const SIMD_MULTIPLY: [u8; 3] = [0xfd, 0xe6, 0x01];
 const TENSOR_LIBRARY: &[u8] = b"candle_core";
 
 /// Everything that the worker is made of.
-const INPUTS: [&str; 11] = [
+const INPUTS: [&str; 12] = [
     "Cargo.toml",
     "Cargo.lock",
     ".cargo/config.toml",
@@ -38,6 +39,7 @@ const INPUTS: [&str; 11] = [
     "kernels/Cargo.toml",
     "kernels/src",
     "xtask/src/artefacts.rs",
+    "xtask/src/folders.rs",
 ];
 
 /// One build of the worker.
@@ -121,7 +123,7 @@ impl Artefact {
         let mut cargo = command("cargo", arguments);
         cargo
             .env("CARGO_TARGET_DIR", &folder)
-            .env("RUSTFLAGS", self.flags())
+            .env("RUSTFLAGS", self.flags() + &folders::renamed()?)
             .env_remove("CARGO_ENCODED_RUSTFLAGS");
         if self.threads {
             // The compiled standard library has no atomics, and building it is not a stable feature of cargo. The

@@ -8,12 +8,14 @@ mod bundles;
 mod cuda;
 mod demo;
 mod fetch;
+mod folders;
 mod fuzz;
 mod kill;
 mod licences;
 mod npm;
 mod page;
 mod release;
+mod reproduce;
 mod serve;
 mod shell;
 mod stamp;
@@ -56,6 +58,8 @@ enum Command {
     Workers,
     /// Build the npm package into target/npm
     Npm,
+    /// Build the page a second time from a copy of the sources, and compare every file
+    Reproduce(reproduce::Options),
     /// Serve a folder on this machine, as the demo does
     Serve(serve::Options),
     /// Build the trainer for CUDA, and get the toolkit first where none is installed; no GPU is needed for that
@@ -104,6 +108,7 @@ fn run(command: &Command) -> Result<()> {
             println!("    {}", npm::build()?.display());
             Ok(())
         }
+        Command::Reproduce(options) => reproduce::run(options),
         Command::Serve(options) => serve::run(options),
         Command::Cuda(options) => cuda::run(options),
         Command::Tidy => tidy::run(),

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::artefacts;
+use crate::folders;
 use crate::stamp::Stamp;
 use crate::step::{call, command};
 use crate::tools;
@@ -13,7 +14,7 @@ pub(crate) const DIST: &str = "dist";
 pub(crate) const COMMITTED_BUNDLE: &str = "assets/demo-bundle";
 
 /// Everything the page is made of.
-const INPUTS: [&str; 20] = [
+const INPUTS: [&str; 21] = [
     "index.html",
     "Trunk.toml",
     "Cargo.toml",
@@ -31,6 +32,7 @@ const INPUTS: [&str; 20] = [
     "shared/Cargo.toml",
     "shared/src",
     "xtask/src/bundles.rs",
+    "xtask/src/folders.rs",
     "xtask/src/shell.rs",
     COMMITTED_BUNDLE,
     artefacts::FOLDER,
@@ -59,8 +61,14 @@ pub(crate) fn build() -> Result<()> {
                 std::env::current_dir()?.join(artefacts::TARGET_DIR),
             )
             .env("TRUNK_SKIP_VERSION_CHECK", "true")
+            // Cargo adds these to the flags of .cargo/config.toml.
+            .env(
+                "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
+                folders::renamed()?,
+            )
             // Set outside, it would silently replace the flags of .cargo/config.toml.
             .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
             // Trunk reads NO_COLOR as a boolean and refuses the usual "1".
             .env_remove("NO_COLOR"),
     )?;

@@ -13,6 +13,9 @@ const PORTS_TO_TRY: u16 = 50;
 /// No request line or header of a browser is longer.
 const LONGEST_REQUEST: u64 = 64 * 1024;
 
+/// What the page's own policy cannot say: that no other page may show it in a frame. Both hold.
+const POLICY: &str = "frame-ancestors 'none'";
+
 /// What to serve and where.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -152,7 +155,8 @@ impl Answer {
         write!(
             stream,
             "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-cache\r\n\
-             X-Content-Type-Options: nosniff\r\nCross-Origin-Opener-Policy: same-origin\r\n\
+             X-Content-Type-Options: nosniff\r\nContent-Security-Policy: {POLICY}\r\n\
+             Cross-Origin-Opener-Policy: same-origin\r\n\
              Cross-Origin-Embedder-Policy: require-corp\r\n\
              Cross-Origin-Resource-Policy: same-origin\r\n\r\n",
             self.status,
@@ -252,6 +256,10 @@ mod tests {
         let page = ask(&address, "GET /?x=1 HTTP/1.1\r\n\r\n");
         assert!(
             page.starts_with("HTTP/1.1 200 OK") && page.ends_with("<p>page</p>"),
+            "{page}"
+        );
+        assert!(
+            page.contains("Content-Security-Policy: frame-ancestors"),
             "{page}"
         );
         let code = ask(&address, "GET /a%20b/x.wasm HTTP/1.1\r\n\r\n");

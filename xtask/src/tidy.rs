@@ -24,6 +24,25 @@ const HOSTS: [&str; 9] = [
     "json-schema.org",
 ];
 
+/// What makes markup or programs of words, in JavaScript and as web-sys calls it: texts enter the page as texts. Put
+/// together here, so that this file does not find itself.
+const WORDS_RUN: [[&str; 2]; 14] = [
+    ["inner", "HTML"],
+    ["outer", "HTML"],
+    ["insertAdjacent", "HTML"],
+    ["createContextual", "Fragment"],
+    ["setHTML", "Unsafe"],
+    ["document.", "write"],
+    ["new Fun", "ction("],
+    ["ev", "al("],
+    ["set_inner_", "html"],
+    ["set_outer_", "html"],
+    ["insert_adjacent_", "html"],
+    ["create_contextual_", "fragment"],
+    ["Function::new_", "no_args"],
+    ["Function::new_", "with_args"],
+];
+
 /// Checks every file that git tracks or would track.
 ///
 /// # Errors
@@ -81,7 +100,8 @@ fn check(name: &str, text: &str, complaints: &mut Vec<String>) {
         return;
     }
     for (number, line) in text.lines().enumerate() {
-        if let Some(complaint) = complaint_about(line, name) {
+        let complaint = complaint_about(line, name).or_else(|| runs_words(line, name));
+        if let Some(complaint) = complaint {
             complaints.push(format!("{name}:{}: {complaint}", number + 1));
         }
     }
@@ -130,6 +150,24 @@ fn complaint_about(line: &str, name: &str) -> Option<String> {
     None
 }
 
+/// What in the browser's sources would make markup or a program of words. Tests try it on purpose.
+fn runs_words(line: &str, name: &str) -> Option<String> {
+    let scripts = [".js", ".mjs", ".ts", ".html"];
+    let browser = name.starts_with("web/") && name.ends_with(".rs");
+    let script = scripts.iter().any(|ending| name.ends_with(ending));
+    if name.starts_with("tests/") || !(browser || script) {
+        return None;
+    }
+    let words = WORDS_RUN.map(|halves| halves.concat());
+    let found = words.iter().find(|words| {
+        let before = line.find(*words).and_then(|at| line[..at].chars().last());
+        line.contains(*words) && before.is_none_or(|before| !before.is_alphanumeric())
+    })?;
+    Some(format!(
+        "{found} makes markup or a program of words; set text as text"
+    ))
+}
+
 /// The hosts of all web addresses in a line.
 fn hosts(line: &str) -> impl Iterator<Item = &str> {
     line.split("://").skip(1).filter_map(|rest| {
@@ -167,6 +205,18 @@ mod tests {
         let home = format!("/{}/", "home");
         assert!(mentions(&format!("cd {home}me"), &home));
         assert!(!mentions(&format!("assets{home}me"), &home));
+    }
+
+    #[test]
+    fn words_that_would_run_are_found() {
+        let [inner, evaluate] = [WORDS_RUN[0], WORDS_RUN[7]].map(|halves| halves.concat());
+        let markup = format!("panel.{inner} = text;");
+        assert!(runs_words(&markup, "web/start.js").is_some());
+        assert!(runs_words(&markup, "tests/e2e/policy.test.mjs").is_none());
+        assert!(runs_words(&markup, "trainer/src/lib.rs").is_none());
+        assert!(runs_words(&format!("x = {evaluate}words)"), "index.html").is_some());
+        let method = format!("page.medi{evaluate})");
+        assert!(runs_words(&method, "bench/browser/a.mjs").is_none());
     }
 
     #[test]

@@ -4,36 +4,56 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
-use wasm_bindgen::JsValue;
+use js_sys::{Function, Object, Promise, Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{
-    Blob, BlobPropertyBag, MessageEvent, Url, Worker, WorkerOptions, WorkerType, console,
-};
+use web_sys::{MessageEvent, Url, Worker, console};
 
 use super::bundles::Choice;
 use super::dom::{document, listen, report};
 use super::{artefact, words};
 use crate::protocol::{Artefact, Code, Event, Failure, Request, from_js, to_js};
+use crate::thread::Script;
 
 /// What comes from the worker unasked: how loading goes, and its end.
 pub type Listener = Rc<dyn Fn(Event)>;
 
-/// The worker, of the fastest artefact that starts.
+/// What developer tools call the worker.
+const NAME: &str = "lacuna";
+/// So many workers may end one after the other without an answer before no further one is started: one to ask the same
+/// again, and one to leave out what two have ended over.
+const PATIENCE: u32 = 2;
+
+/// The worker, of the fastest artefact that starts. One that ends by itself is started again, and asked again what it
+/// did not answer.
 pub struct Client(Rc<Running>);
 
 struct Running {
     listener: Listener,
-    worker: RefCell<Option<Worker>>,
+    worker: RefCell<Option<(Worker, Script)>>,
+    /// How many workers were started: what an earlier one says counts no more.
+    started: Cell<u32>,
     artefact: Cell<Artefact>,
     /// Whether the model is loaded: what fails later does not fail because of the artefact.
     ready: Cell<bool>,
     /// A faster artefact was tried in vain.
     fell_back: Cell<bool>,
+    /// How many workers have ended since there was an answer.
+    ended: Cell<u32>,
+    /// What was taught last, for a worker that is started again.
+    taught: RefCell<Option<String>>,
     /// Who waits for an answer, by the request's number.
-    waiting: RefCell<BTreeMap<u32, Function>>,
+    waiting: RefCell<BTreeMap<u32, Waiting>>,
     /// The number of the last request.
     asked: Cell<u32>,
+}
+
+/// A request that is not answered yet.
+struct Waiting {
+    asker: Function,
+    message: JsValue,
+    /// Whether a worker ended over it.
+    again: bool,
 }
 
 /// A request that was sent.
@@ -66,9 +86,12 @@ impl Client {
         let running = Rc::new(Running {
             listener,
             worker: RefCell::default(),
+            started: Cell::new(0),
             artefact: Cell::new(artefact::best()),
             ready: Cell::new(false),
             fell_back: Cell::new(false),
+            ended: Cell::new(0),
+            taught: RefCell::default(),
             waiting: RefCell::default(),
             asked: Cell::new(0),
         });
@@ -81,20 +104,20 @@ impl Client {
     /// # Errors
     /// If the message cannot be sent.
     pub fn tell(&self, request: &Request) -> Result<(), JsValue> {
-        self.0.send(request, None)
+        self.0.post(&request.to_message(None)?)
     }
 
-    /// Has the worker load a bundle, and keep it if it comes from beside the page.
+    /// Has the worker load a bundle, and with `keep`, keep it if it comes from beside the page.
     ///
     /// # Errors
     /// If the message cannot be sent.
-    pub fn load(&self, choice: &Choice) -> Result<(), JsValue> {
+    pub fn load(&self, choice: &Choice, keep: bool) -> Result<(), JsValue> {
         let (url, files) = match choice {
             Choice::Offered(offer) => (offer.address()?, None),
             Choice::Own(local) => (String::new(), Some(&local.files)),
         };
         let request = Request::Load {
-            keep: files.is_none(),
+            keep: keep && files.is_none(),
             url,
             threads: None,
             only: None,
@@ -115,12 +138,17 @@ impl Client {
         request: impl FnOnce(u32) -> Request,
         image: Option<&Uint8Array>,
     ) -> Result<Asked, JsValue> {
-        let id = self.0.asked.get() + 1;
-        self.0.asked.set(id);
-        let answer = Promise::new(&mut |resolve, _| {
-            self.0.waiting.borrow_mut().insert(id, resolve);
+        let id = self.0.number();
+        let message = request(id).to_message(image)?;
+        self.0.post(&message)?;
+        let answer = Promise::new(&mut |asker, _| {
+            let waiting = Waiting {
+                asker,
+                message: message.clone(),
+                again: false,
+            };
+            self.0.waiting.borrow_mut().insert(id, waiting);
         });
-        self.0.send(&request(id), image)?;
         Ok(Asked {
             id,
             answer: answer.into(),
@@ -151,23 +179,25 @@ impl Drop for Client {
 }
 
 impl Running {
-    fn send(&self, request: &Request, image: Option<&Uint8Array>) -> Result<(), JsValue> {
-        self.post(&request.to_message(image)?)
+    /// The next request's number.
+    fn number(&self) -> u32 {
+        self.asked.set(self.asked.get() + 1);
+        self.asked.get()
     }
 
     fn post(&self, message: &JsValue) -> Result<(), JsValue> {
         let worker = self.worker.borrow();
         worker
             .as_ref()
-            .map_or(Ok(()), |worker| worker.post_message(message))
+            .map_or(Ok(()), |(worker, _)| worker.post_message(message))
     }
 
     /// Hands a failure to whoever waits for this answer.
     fn answer(&self, id: u32, failure: &Failure) {
         let asker = self.waiting.borrow_mut().remove(&id);
         let (id, failure) = (Some(id), failure.clone());
-        if let (Some(asker), Ok(event)) = (asker, to_js(&Event::Failed { id, failure })) {
-            let _ = asker.call1(&JsValue::NULL, &event);
+        if let (Some(waiting), Ok(event)) = (asker, to_js(&Event::Failed { id, failure })) {
+            let _ = waiting.asker.call1(&JsValue::NULL, &event);
         }
     }
 
@@ -178,27 +208,19 @@ impl Running {
     }
 
     /// Starts the chosen artefact.
-    ///
-    /// The worker's first script is a blob made here: a blob's worker is held to the page's Content-Security-Policy,
-    /// while one fetched from the server is only held to what headers the server sends.
     fn begin(self: &Rc<Self>) -> Result<(), JsValue> {
-        let artefact = self.artefact.get();
         let base = document()?.base_uri()?.unwrap_or_default();
-        let script = Url::new_with_base(&format!("workers/{}.js", artefact.name()), &base)?.href();
-        let starter = format!(
-            "import init from {script:?};\n\
+        let artefact = format!("workers/{}.js", self.artefact.get().name());
+        let artefact = Url::new_with_base(&artefact, &base)?.href();
+        let script = Script::new(&format!(
+            "import init from {artefact:?};\n\
              init().catch(error => setTimeout(() => {{ throw error; }}));"
-        );
-        let kind = BlobPropertyBag::new();
-        kind.set_type("text/javascript");
-        let blob = Blob::new_with_str_sequence_and_options(&Array::of1(&starter.into()), &kind)?;
-        let options = WorkerOptions::new();
-        options.set_type(WorkerType::Module);
-        let address = Url::create_object_url_with_blob(&blob)?;
-        let worker = Worker::new_with_options(&address, &options)?;
+        ))?;
+        let worker = script.start(NAME)?;
+        let turn = self.started.get() + 1;
+        self.started.set(turn);
 
-        // What a worker says that was ended counts no more.
-        let current = move |running: &Self| running.artefact.get() == artefact;
+        let current = move |running: &Self| running.started.get() == turn;
         let running = Rc::clone(self);
         listen(&worker, "message", move |message: MessageEvent| {
             if current(&running) {
@@ -210,25 +232,40 @@ impl Running {
             if current(&running) {
                 // Where a script could not be fetched, the event has no message at all.
                 let message = Reflect::get(&error, &"message".into()).unwrap_or_default();
-                let failure = crash(&message.as_string().unwrap_or_default());
-                if running.ready.get() || !running.fall_back(&failure) {
-                    running.give_up(&failure);
-                    (running.listener)(Event::Failed { id: None, failure });
-                }
+                running.ended(&crash(&message.as_string().unwrap_or_default()));
             }
         })?;
-        *self.worker.borrow_mut() = Some(worker);
+        *self.worker.borrow_mut() = Some((worker, script));
         Ok(())
+    }
+
+    /// The worker has ended by itself.
+    fn ended(self: &Rc<Self>, failure: &Failure) {
+        let again = if self.ready.get() {
+            self.start_again(failure)
+        } else {
+            self.fall_back(failure)
+        };
+        if !again {
+            self.give_up(failure);
+            let failure = failure.clone();
+            (self.listener)(Event::Failed { id: None, failure });
+        }
     }
 
     fn hear(self: &Rc<Self>, message: &JsValue) -> Result<(), JsValue> {
         let id = Reflect::get(message, &"id".into())?.as_f64();
         if let Some(id) = id {
             // One that was given up has no asker any more.
-            let asker = self.waiting.borrow_mut().remove(&(id as u32));
-            return asker.map_or(Ok(()), |asker| {
-                asker.call1(&JsValue::NULL, message).map(|_| ())
-            });
+            let Some(waiting) = self.waiting.borrow_mut().remove(&(id as u32)) else {
+                return Ok(());
+            };
+            self.ended.set(0);
+            if let Some(lessons) = Reflect::get(message, &"lessons".into())?.dyn_ref::<Object>() {
+                let file = Reflect::get(lessons, &"file".into())?;
+                *self.taught.borrow_mut() = file.as_string();
+            }
+            return waiting.asker.call1(&JsValue::NULL, message).map(|_| ());
         }
         let event = from_js(message.clone())?;
         match &event {
@@ -237,11 +274,51 @@ impl Running {
             {
                 return Ok(());
             }
-            Event::Ready { .. } => self.ready.set(true),
+            Event::Ready { .. } => {
+                self.ready.set(true);
+                self.ask_again()?;
+            }
             _ => {}
         }
         (self.listener)(event);
         Ok(())
+    }
+
+    /// Starts a worker in place of one that has ended; false if too many have. The oldest request is what it ended over:
+    /// if another one did before, whoever asked hears so.
+    fn start_again(self: &Rc<Self>, failure: &Failure) -> bool {
+        if self.ended.get() == PATIENCE {
+            return false;
+        }
+        self.ended.set(self.ended.get() + 1);
+        console::warn_1(&failure.message.as_str().into());
+        let hopeless = match self.waiting.borrow_mut().first_entry() {
+            Some(mut oldest) => {
+                let again = std::mem::replace(&mut oldest.get_mut().again, true);
+                again.then_some(*oldest.key())
+            }
+            None => None,
+        };
+        if let Some(id) = hopeless {
+            self.answer(id, failure);
+        }
+        self.end();
+        self.ready.set(false);
+        report(self.begin());
+        true
+    }
+
+    /// Brings a worker to where the one before it was.
+    fn ask_again(&self) -> Result<(), JsValue> {
+        if let Some(file) = self.taught.borrow().clone() {
+            let id = self.number();
+            let file = Some(file);
+            self.post(&Request::Learn { id, file }.to_message(None)?)?;
+        }
+        let waiting = self.waiting.borrow();
+        waiting
+            .values()
+            .try_for_each(|waiting| self.post(&waiting.message))
     }
 
     /// Starts the next artefact in place of this one; false if there is none.
@@ -258,7 +335,7 @@ impl Running {
     }
 
     fn end(&self) {
-        if let Some(worker) = self.worker.borrow_mut().take() {
+        if let Some((worker, _)) = self.worker.borrow_mut().take() {
             worker.terminate();
         }
     }

@@ -15,7 +15,7 @@ use super::question::Question;
 use super::storage::Storage;
 
 /// Wires the view of the models, and loads the first. `settled` hears whether the model is there and everything is kept
-/// that is to be, so that nothing more is fetched; `removed` that the visitor had all removed that was kept.
+/// that is to be, so that nothing more is fetched; `removed` that the visitor had all forgotten that was kept.
 ///
 /// # Errors
 /// If index.html lacks an element.
@@ -35,8 +35,9 @@ pub fn open(
     })?;
     let agreed = Rc::clone(&model);
     let question = Rc::new(Question::find(move || report(agreed.load()))?);
-    let listed = Rc::clone(&bundles);
+    let (listed, forgets) = (Rc::clone(&bundles), Rc::clone(&model));
     let storage = Storage::find(move || {
+        forgets.keep_nothing();
         listed.forgotten();
         removed();
     })?;
@@ -55,7 +56,8 @@ pub fn open(
         };
         let choice = model.choice();
         let offered = matches!(choice, Choice::Offered(_));
-        listed.using(Some(&choice), offered && summary.refused.is_none());
+        let kept = offered && model.keeps() && summary.refused.is_none();
+        listed.using(Some(&choice), kept);
         let (storage, summary, settled) =
             (Rc::clone(&storage), Rc::clone(summary), Rc::clone(&settled));
         spawn_local(async move {

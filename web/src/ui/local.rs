@@ -210,7 +210,7 @@ fn refusal(name: &str, values: &[&str], hint: &str) -> Failure {
 async fn text(manifest: &Blob) -> Option<String> {
     let room = Uint8Array::new_with_length(limits::MANIFEST_BYTES as u32 + 1);
     let response = stream::open(manifest).ok()?;
-    let bytes = stream::receive(&response, &room, |_| ()).await.ok()?;
+    let bytes = stream::receive(&response, &room, 0, |_| ()).await.ok()?;
     let short = bytes.length() as usize <= limits::MANIFEST_BYTES;
     short
         .then(|| String::from_utf8(bytes.to_vec()).ok())

@@ -1,6 +1,6 @@
 //! Owns the model as the page's widgets meet it: whether it is there, and the answers to what they ask of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::Uint8Array;
@@ -43,6 +43,8 @@ pub struct Model {
     choice: RefCell<Choice>,
     state: RefCell<State>,
     listeners: RefCell<Vec<Listener>>,
+    /// Whether what is loaded may be kept on this device.
+    keeps: Cell<bool>,
     progress: Progress,
     notice: Rc<Notice>,
     network: Network,
@@ -59,6 +61,7 @@ impl Model {
             choice: RefCell::new(Choice::Offered(Offer::unlisted())),
             state: RefCell::new(State::Loading),
             listeners: RefCell::default(),
+            keeps: Cell::new(true),
             progress: Progress::find()?,
             notice,
             network: Network::observe()?,
@@ -91,6 +94,16 @@ impl Model {
     /// Takes a bundle for the one that is to be loaded.
     pub fn choose(&self, choice: Choice) {
         *self.choice.borrow_mut() = choice;
+    }
+
+    /// Keeps nothing any more of what is loaded from now on.
+    pub fn keep_nothing(&self) {
+        self.keeps.set(false);
+    }
+
+    /// Whether what is loaded may be kept.
+    pub fn keeps(&self) -> bool {
+        self.keeps.get()
     }
 
     /// Whether a worker was started.
@@ -221,11 +234,14 @@ impl Model {
     fn hear(&self, event: Event) -> Result<(), JsValue> {
         match event {
             Event::Awake => {
+                // It may be one in place of another that has ended.
+                self.network.loading();
+                self.progress.show(0, 0);
                 let client = self.client.borrow();
                 let choice = self.choice.borrow();
                 client
                     .as_ref()
-                    .map_or(Ok(()), |client| client.load(&choice))
+                    .map_or(Ok(()), |client| client.load(&choice, self.keeps.get()))
             }
             Event::Progress { loaded, total } => {
                 self.progress.show(loaded, total);
@@ -234,7 +250,12 @@ impl Model {
             Event::Ready { summary } => {
                 let fell_back = self.client.borrow().as_ref().is_some_and(Client::fell_back);
                 self.progress.done(&summary, fell_back);
-                self.set(State::Ready(Rc::new(summary)));
+                if self.ready().is_some() {
+                    // For the widgets nothing has changed: what they asked is asked again.
+                    self.network.loaded();
+                } else {
+                    self.set(State::Ready(Rc::new(summary)));
+                }
                 Ok(())
             }
             Event::Failed { failure, .. } => {

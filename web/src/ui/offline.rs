@@ -7,7 +7,7 @@ use web_sys::{MessageChannel, MessageEvent, ServiceWorkerContainer, ServiceWorke
 
 use super::dom::window;
 use super::words;
-use crate::promise::within;
+use crate::promise::{settled, within};
 use crate::protocol::{Artefact, from_js};
 
 /// A service worker that does not run by then will not in this visit.
@@ -39,9 +39,23 @@ pub async fn keep(artefact: Artefact) -> Result<KeptPage, String> {
     ask("artefact", &artefact.name().into()).await
 }
 
-/// Has the page forgotten. Where there is no service worker there is nothing to forget.
-pub async fn forget() {
-    let _ = ask("forget", &JsValue::TRUE).await;
+/// Has the page forgotten, and ends the service worker's registration. Where there is none there is nothing to forget.
+///
+/// # Errors
+/// If the browser refuses to end it.
+pub async fn forget() -> Result<(), JsValue> {
+    let Some(workers) = container() else {
+        return Ok(());
+    };
+    let found = settled(workers.get_registration()).await?;
+    let Ok(registration) = found.dyn_into::<ServiceWorkerRegistration>() else {
+        return Ok(());
+    };
+    // It may be at work on keeping the page.
+    if let Ok(answer) = send(&registration, "forget", &JsValue::TRUE) {
+        within(ANSWER_MS, answer).await;
+    }
+    settled(registration.unregister()?).await.map(|_| ())
 }
 
 async fn ask(name: &str, value: &JsValue) -> Result<KeptPage, String> {

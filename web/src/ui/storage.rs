@@ -1,6 +1,6 @@
-//! Owns what is said of things kept on this device, and their removal.
+//! Owns what is said of things kept on this device, and that they are forgotten.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Array, Reflect};
@@ -29,6 +29,8 @@ pub struct Storage {
     said: HtmlElement,
     persist: HtmlElement,
     state: RefCell<State>,
+    /// Whether the visitor had everything forgotten: then nothing more is kept in this visit.
+    forgotten: Cell<bool>,
 }
 
 /// What was heard so far.
@@ -54,14 +56,16 @@ impl Storage {
             said: by_id("kept-said")?,
             persist: by_id("kept-persist")?,
             state: RefCell::default(),
+            forgotten: Cell::new(false),
         });
         let removed = Rc::new(removed);
         let own = Rc::clone(&storage);
-        let remove: HtmlElement = by_id("kept-remove")?;
-        listen(&remove, "click", move |_: Event| {
+        let forget: HtmlElement = by_id("kept-forget")?;
+        listen(&forget, "click", move |_: Event| {
             let (own, removed) = (Rc::clone(&own), Rc::clone(&removed));
             spawn_local(async move {
-                own.remove().await;
+                own.forget().await;
+                // Only now, for what else is forgotten must not bring a cache back.
                 removed();
             });
         })?;
@@ -75,6 +79,9 @@ impl Storage {
 
     /// The model is loaded: says what is kept of it, has the page kept, and returns when nothing more is fetched for that.
     pub async fn loaded(&self, summary: &Summary, from_address: bool) {
+        if self.forgotten.get() {
+            return self.show().await;
+        }
         let model = match &summary.refused {
             Some(why) => Err(why.clone()),
             None if !from_address => Err(words::say("kept-own", &[])),
@@ -86,21 +93,25 @@ impl Storage {
 
     async fn keep_page(&self, artefact: Artefact) {
         let page = offline::keep(artefact).await;
-        self.state.borrow_mut().page = Some(page);
+        self.state.borrow_mut().page = Some(page).filter(|_| !self.forgotten.get());
         self.show().await;
     }
 
-    /// Removes everything, also what was taught.
-    async fn remove(&self) {
-        offline::forget().await;
-        let mut failed = false;
+    /// Removes everything: models, what was taught, the page, and its service worker.
+    async fn forget(&self) {
+        self.forgotten.set(true);
+        let mut failed = offline::forget().await.is_err();
         if let Some(caches) = caches() {
             for name in names(&caches).await {
                 failed |= settled(caches.delete(&name)).await.is_err();
             }
         }
         *self.state.borrow_mut() = State::default();
-        let said = if failed { "removed-not" } else { "removed" };
+        let said = if failed {
+            "forgotten-not"
+        } else {
+            "forgotten-all"
+        };
         self.said.set_text_content(Some(&words::say(said, &[])));
         self.show().await;
     }

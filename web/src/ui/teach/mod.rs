@@ -72,7 +72,12 @@ impl Teach {
                 let (teach, checksum) = (Rc::clone(&hears), summary.checksum.clone());
                 spawn_local(async move {
                     let file = kept::read(&checksum).await;
+                    let anything = file.is_some();
                     teach.learn(file, None).await;
+                    if anything {
+                        // A post that was there before was answered without.
+                        teach.bench.again();
+                    }
                 });
             }
             State::Loading | State::Failed => {
