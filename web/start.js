@@ -30,13 +30,11 @@ async function serviceWorker() {
   const workers = navigator.serviceWorker;
   if (!workers) return false;
   const registered = workers.register(offline()).then(() => workers.ready);
+  // Nothing else may wait for it; who wants something kept hears why not.
+  registered.catch((error) => console.info("Nothing is kept:", error));
   const again = sessionStorage.getItem(AGAIN) !== null;
   sessionStorage.removeItem(AGAIN);
-  if (again || crossOriginIsolated !== false) {
-    // Nothing waits for it here; who wants something kept hears why not.
-    registered.catch((error) => console.info("Nothing is kept:", error));
-    return false;
-  }
+  if (again || crossOriginIsolated !== false) return false;
   const late = new Promise((_, fail) => setTimeout(fail, PATIENCE_MS, new Error("the service worker did not start")));
   await Promise.race([registered, late]);
   sessionStorage.setItem(AGAIN, "");

@@ -52,11 +52,11 @@ export async function visit() {
  */
 export async function everywhere(page, code) {
   await page.addInitScript((code) => {
-    let workers = 0;
+    globalThis.workersMade = 0;
     globalThis.Blob = new Proxy(Blob, {
       construct(Plain, [parts, options]) {
         const script = options?.type === "text/javascript";
-        return new Plain(script ? [`(${code})(${++workers});\n`, ...parts] : parts, options);
+        return new Plain(script ? [`(${code})(${++globalThis.workersMade});\n`, ...parts] : parts, options);
       },
     });
   }, String(code));

@@ -47,7 +47,7 @@ test("a slow one: the bar moves, the page takes a post meanwhile, and answers it
   await page.waitForFunction(() => window.seen.progress.length > 2);
   await page.locator("#text").fill("red apple");
   assert.equal(await page.locator("#text").inputValue(), "red apple");
-  assert.match(await page.locator("#result-empty").textContent(), /as soon as the model is loaded/);
+  await page.waitForFunction(() => /as soon as the model is loaded/.test(document.querySelector("#result-empty").textContent));
   await page.waitForSelector("#result-body:not([hidden])");
   const progress = await page.evaluate(() => window.seen.progress);
   t.diagnostic(`the bar moved ${progress.length} times`);
@@ -99,7 +99,7 @@ describe("one that breaks off in the middle of a file", () => {
   test("again and again: a sentence, and starting again works", async () => {
     const { change } = breaking(Array(6).fill(0.01));
     const { server, page, close } = await visit({ change });
-    assert.match(await notice(page), /image.*safetensors: the connection was refused or broke off.*Check the connection/s);
+    assert.match(await notice(page), /^Bundle image.*safetensors: the connection was refused or broke off.*Check the connection/s);
     server.change = () => undefined;
     await page.locator("#notice-again").click();
     await ready(page);
@@ -117,7 +117,7 @@ describe("a file of a wrong checksum", () => {
       return changed(bytes);
     };
     const { page, server, close } = await visit({ change });
-    assert.match(await notice(page), /bundle image.*safetensors: is damaged: its checksum.*Reload/s);
+    assert.match(await notice(page), /^Bundle image.*safetensors: is damaged: its checksum.*Reload/s);
     assert.equal(asked.length, 2);
     assert.ok(!(await kept(page)).includes(await checksum(IMAGE)));
     server.change = () => undefined;

@@ -21,6 +21,9 @@ const ISOLATION = {
   "cross-origin-resource-policy": "same-origin",
 };
 
+/** A connection breaks off so long after its last bytes: a browser that is busy has taken them by then. */
+const CUT_MS = 1000;
+
 /**
  * Serves `folder` on a free port of this machine.
  * `mounts` maps a first path segment to another folder; `change(path, bytes, range)` may return other bytes, a status,
@@ -52,7 +55,7 @@ export async function serve(folder, options = {}) {
     if (from > 0) own["content-range"] = `bytes ${from}-${bytes.length - 1}/${bytes.length}`;
     const part = bytes.subarray(from);
     response.writeHead(from > 0 ? 206 : 200, { ...own, "content-length": part.length });
-    if (cut !== undefined) response.write(part.subarray(0, cut), () => setTimeout(() => response.destroy(), 50));
+    if (cut !== undefined) response.write(part.subarray(0, cut), () => setTimeout(() => response.destroy(), CUT_MS));
     else if (rate !== undefined) await slowly(response, part, rate);
     else response.end(part);
   });
