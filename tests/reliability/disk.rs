@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::fault::assert_says_what_to_do;
+use super::killed::remove;
 use super::programs::PROGRAMS;
 use super::{fresh, undisturbed, whole};
 
@@ -87,6 +88,8 @@ fn a_full_disk_costs_nothing_but_time() {
             if let Some(difference) = whole::difference(&folder, calm) {
                 panic!("{difference}: {who}");
             }
+            drop(disk);
+            remove(&folder);
         }
     }
     println!("{number} small disks, {full} of them full on the way");

@@ -162,13 +162,17 @@ settings = ["both-70", "text-50"]
 seeds = [0]
 "#;
 
-/// The folder with all inputs, and with one folder for each attempt.
-pub(super) struct Place(tempfile::TempDir);
+/// The folder with all inputs, and with one folder for each attempt. What a failed test leaves there stays until the next.
+pub(super) struct Place(PathBuf);
 
 impl Place {
     /// Writes posts, drawings and words, and trains what is exported and predicted with.
     pub(super) fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
+        let place = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join("reliability"));
+        if place.0.exists() {
+            std::fs::remove_dir_all(&place.0).unwrap();
+        }
+        std::fs::create_dir_all(&place.0).unwrap();
         tiny::clip_folder(&place.path("clip")).unwrap();
         synthetic::write(&place.path("posts"), [64, 32, 32], 1).unwrap();
         drawings(&place.path("drawings"));
@@ -190,7 +194,7 @@ impl Place {
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.join(name)
     }
 
     fn call(&self, folder: &str, arguments: &str) {

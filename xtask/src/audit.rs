@@ -78,7 +78,7 @@ fn deny(manifest: &str, what: &str) -> Result<std::process::Command> {
 fn advisories(manifest: &str) -> Result<Option<String>> {
     let fetched = output(&mut deny(manifest, "fetch db")?);
     if let Err(error) = fetched {
-        let reason = first_line(&error);
+        let reason = last_line(&error);
         let Some(age) = database_age() else {
             return Ok(Some(format!(
                 "advisories for {manifest} were not checked: there are none here, and they could not be fetched ({reason})"
@@ -185,12 +185,10 @@ fn days(age: Duration) -> String {
     }
 }
 
-fn first_line(error: &anyhow::Error) -> String {
+/// What a program says last of why it failed.
+fn last_line(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
-    let cause = text
-        .lines()
-        .find(|line| line.contains("fail") || line.contains("error"));
-    cause.unwrap_or(&text).chars().take(200).collect()
+    text.lines().next_back().unwrap_or(&text).trim().to_owned()
 }
 
 #[cfg(test)]

@@ -219,7 +219,7 @@ fn sync_folder(folder: &Path) -> IoResult<()> {
 fn confirm(path: &Path) -> IoResult<()> {
     sync_folder(parent(path)).map_err(|error| {
         let what = "is whole and in its place, but the disk did not confirm that it will be after a power failure";
-        Failure::new(format!("{} {what}", path.display()), error)
+        told(format!("{} {what}", path.display()), error)
     })
 }
 
@@ -232,7 +232,7 @@ fn failed(path: &Path, size: Option<usize>, error: Error) -> Error {
     let size = size.map_or_else(String::new, |size| {
         format!(" ({:.1} MB)", size as f64 / 1e6)
     });
-    Failure::new(
+    told(
         format!("cannot write {}{size}; {before}", path.display()),
         error,
     )
@@ -245,15 +245,9 @@ struct Failure {
     error: Error,
 }
 
-impl Failure {
-    /// Of the same kind as the system's.
-    #[expect(
-        clippy::new_ret_no_self,
-        reason = "it travels as an error of input and output"
-    )]
-    fn new(sentence: String, error: Error) -> Error {
-        Error::new(error.kind(), Self { sentence, error })
-    }
+/// An error of the same kind with a sentence about it.
+fn told(sentence: String, error: Error) -> Error {
+    Error::new(error.kind(), Failure { sentence, error })
 }
 
 impl fmt::Display for Failure {
