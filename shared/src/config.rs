@@ -255,3 +255,20 @@ pub struct ModelConfig {
     /// The classes' names, in the order of the logits.
     pub classes: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Attention costs the square of their number.
+    #[test]
+    fn patches_are_not_without_number() {
+        let mut config = ClipConfig::default();
+        config.vision_config.image_size = 4096;
+        config.vision_config.patch_size = 64;
+        config.check().unwrap();
+        config.vision_config.patch_size = 32;
+        let said = config.check().unwrap_err().to_string();
+        assert!(said.contains("16384 patches; at most 4096"), "{said}");
+    }
+}
