@@ -44,7 +44,7 @@ pub fn text(path: &Path, most: usize) -> Result<String> {
         .with_context(|| format!("cannot read {}: it is not UTF-8", path.display()))
 }
 
-/// What [`line`] found.
+/// What [`line()`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A line, in the buffer.

@@ -22,7 +22,7 @@ use launcher::Place;
 
 /// What joins the processes: the only thing they ever do together.
 pub trait Link {
-    /// The sum over all processes of `values` [n], which has the same length in each.
+    /// The sum over all processes of `values` `[n]`, which has the same length in each.
     ///
     /// # Errors
     /// If another process is gone.
@@ -94,7 +94,7 @@ impl Group {
         }
     }
 
-    /// The sum over all processes of `values` [n], which has the same length in each.
+    /// The sum over all processes of `values` `[n]`, which has the same length in each.
     ///
     /// # Errors
     /// If another process is gone.
@@ -105,7 +105,7 @@ impl Group {
         }
     }
 
-    /// What the leading process has in place of `values` [n]. Numbers cross as they are: a sum with zeros.
+    /// What the leading process has in place of `values` `[n]`. Numbers cross as they are: a sum with zeros.
     ///
     /// # Errors
     /// As [`Group::sum`].
