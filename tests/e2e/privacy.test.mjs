@@ -83,9 +83,9 @@ describe("the network", () => {
     assert.equal(await page.locator("#requests").textContent(), "Requests since the model was loaded: 0");
     assert.deepEqual(errors, []);
     // That the watching works: a request that is made is seen.
-    await page.evaluate(() => fetch("bundles.json", { cache: "reload" }));
+    await page.evaluate(() => fetch("not-there.json"));
     await page.waitForTimeout(500);
-    assert.ok(seen.requests.some((address) => address.endsWith("/bundles.json")), "a request would have been seen");
+    assert.ok(seen.requests.some((address) => address.endsWith("/not-there.json")), "a request would have been seen");
     assert.ok(server.traffic().bytes > now.bytes);
     await context.close();
     await browser.close();
@@ -102,7 +102,7 @@ describe("the network", () => {
     await page.waitForTimeout(AFTERWARDS_MS);
     await browser.close();
     const text = await readFile(log, "utf8");
-    const { constants, events } = JSON.parse(text.trimEnd().endsWith("]}") ? text : `${text.trimEnd().replace(/,$/, "")}]}`);
+    const { constants, events } = JSON.parse(text);
     const kind = Object.fromEntries(Object.entries(constants.logEventTypes).map(([name, number]) => [number, name]));
     const started = events.filter((event) => kind[event.type] === "URL_REQUEST_START_JOB" && event.params?.url);
     const own = started.filter(({ params }) => params.url.startsWith(server.url));

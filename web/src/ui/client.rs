@@ -140,7 +140,10 @@ impl Client {
     ) -> Result<Asked, JsValue> {
         let id = self.0.number();
         let message = request(id).to_message(image)?;
-        self.0.post(&message)?;
+        // While the model loads it waits here, for the worker could only say that there is none yet.
+        if self.0.ready.get() {
+            self.0.post(&message)?;
+        }
         let answer = Promise::new(&mut |asker, _| {
             let waiting = Waiting {
                 asker,
