@@ -69,8 +69,12 @@ describe("a worker that ends", () => {
     await context.close();
   });
 
-  test("also without a connection", async () => {
+  test("also without a connection, from the second visit on", async () => {
     const { page, context } = await visit();
+    // What keeps the page for visits without a connection answers for it when it is opened the next time.
+    await page.reload();
+    await ready(page);
+    assert.ok(await page.evaluate(() => navigator.serviceWorker.controller !== null));
     await context.setOffline(true);
     await type(page, await once(page));
     await answer(page, TEXT_ONLY);
