@@ -67,6 +67,11 @@ pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<()> {
         );
         for column in group.columns() {
             let name = column.column_path().string();
+            // Each row has a value at least, or the place of one that is missing: without them there is nothing to read.
+            ensure!(
+                u64::try_from(column.num_values()).is_ok_and(|values| values >= own),
+                "the column {name:?} has fewer values than the row group has rows, {own}"
+            );
             pages(file, size, column).with_context(|| format!("the column {name:?}"))?;
         }
     }
@@ -120,7 +125,6 @@ fn pages(file: &File, size: u64, column: &ColumnChunkMetaData) -> Result<()> {
         unpacked <= COLUMN_BYTES,
         "a row group has {unpacked} bytes of it unpacked; at most {COLUMN_BYTES} are read, write smaller row groups"
     );
-    unsigned(column.num_values())?;
     let mut file = file;
     file.seek(SeekFrom::Start(start))?;
     let mut reader = Counted {
