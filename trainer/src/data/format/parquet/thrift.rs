@@ -7,6 +7,77 @@ use shared::limits::COLUMN_DEPTH;
 /// How deep records and lists are nested in what Parquet describes; it needs half of that.
 const DEPTH: usize = 16;
 
+/// What a field or an item is in Thrift's compact form.
+const TRUE: u8 = 1;
+const FALSE: u8 = 2;
+const I8: u8 = 3;
+const I16: u8 = 4;
+const I32: u8 = 5;
+const I64: u8 = 6;
+const DOUBLE: u8 = 7;
+const BINARY: u8 = 8;
+const LIST: u8 = 9;
+const SET: u8 = 10;
+const RECORD: u8 = 12;
+
+/// What a field must be, with the kind of its items if it is a list: the library reads the fields that it knows as these,
+/// whatever they say they are, and where that differs it takes the bytes that follow for something else.
+type Kind = (u8, u8);
+
+/// What a field with these numbers must be, those of the records around it first; nothing for one that nobody knows, which
+/// the library skips as what it says it is.
+type Known = fn(&[i64]) -> Option<Kind>;
+
+/// Of a file's description.
+fn in_description(place: &[i64]) -> Option<Kind> {
+    let kind = match place {
+        [1] | [2, 1..=3 | 5..=9] => (I32, 0),
+        [2 | 4 | 5 | 7] | [4, 1 | 4] | [4, 1, 3, 8 | 13] => (LIST, RECORD),
+        [3] | [4, 2 | 3 | 5 | 6] | [4, 1, 2 | 4 | 6] => (I64, 0),
+        [6 | 9] | [2, 4] | [5, _] | [4, 1, 1 | 9] | [4, 1, 3, 8, _] => (BINARY, 0),
+        [8] | [2, 10] | [7, _] | [4, 1, 3 | 8] | [4, 1, 3, 12 | 16 | 17] => (RECORD, 0),
+        // Logical types, each a record, and what is in them.
+        [2, 10, _] | [2, 10, 7 | 8, 2] | [2, 10, 7 | 8, 2, _] => (RECORD, 0),
+        [2, 10, 5, _] | [2, 10, 18, 2] => (I32, 0),
+        [2, 10, 7 | 8, 1] | [2, 10, 10, 2] => (TRUE, 0),
+        [2, 10, 10 | 16, 1] => (I8, 0),
+        [2, 10, 17 | 18, 1] => (BINARY, 0),
+        [4, 7] => (I16, 0),
+        [4, 4, 1] | [4, 1, 5 | 7] | [4, 1, 3, 1 | 4 | 15] | [4, 1, 3, 13, _] => (I32, 0),
+        [4, 4, 2 | 3] => (TRUE, 0),
+        [4, 1, 3, 2] | [4, 1, 3, 17, 2] => (LIST, I32),
+        [4, 1, 3, 3] => (LIST, BINARY),
+        [4, 1, 3, 5..=7 | 9..=11 | 14] | [4, 1, 3, 16, 1] => (I64, 0),
+        [4, 1, 3, 16, 2 | 3] => (LIST, I64),
+        [4, 1, 3, 17, 1] => (RECORD, 0),
+        [4, 1, 3, 17, 1, _] => (DOUBLE, 0),
+        [4, 1, 3, 12, within] => return in_statistics(*within),
+        _ => return None,
+    };
+    Some(kind)
+}
+
+/// Of the head of a page.
+fn in_page(place: &[i64]) -> Option<Kind> {
+    let kind = match place {
+        [1..=4] | [5, 1..=4] | [6, _] | [7, 1 | 2] | [8, 1..=6] => (I32, 0),
+        [5..=8] | [5, 5] | [8, 8] => (RECORD, 0),
+        [7, 3] | [8, 7] => (TRUE, 0),
+        [5, 5, within] | [8, 8, within] => return in_statistics(*within),
+        _ => return None,
+    };
+    Some(kind)
+}
+
+fn in_statistics(field: i64) -> Option<Kind> {
+    match field {
+        1 | 2 | 5 | 6 => Some((BINARY, 0)),
+        3 | 4 => Some((I64, 0)),
+        7 | 8 => Some((TRUE, 0)),
+        _ => None,
+    }
+}
+
 /// What the head of a page says of sizes: its fields 2 and 3, and of a page of the second version, which is field 8, its
 /// fields 5 and 6.
 #[derive(Default)]
@@ -20,12 +91,17 @@ pub(super) struct Page {
 impl Page {
     pub(super) fn read(reader: &mut impl Read) -> io::Result<Self> {
         let mut page = Self::default();
-        fields(reader, 0, &mut |field, value| match field {
-            2 => page.unpacked = value,
-            3 => page.packed = value,
-            805 | 806 => page.levels = page.levels.saturating_add(value),
-            _ => {}
-        })?;
+        record(
+            reader,
+            &mut Vec::new(),
+            in_page,
+            &mut |place, value| match place {
+                [2] => page.unpacked = value,
+                [3] => page.packed = value,
+                [8, 5 | 6] => page.levels = page.levels.saturating_add(value),
+                _ => {}
+            },
+        )?;
         Ok(page)
     }
 }
@@ -33,35 +109,30 @@ impl Page {
 /// Walks over a file's description, so that every list is known to be as long as it says, and over the tree of its
 /// columns, which the library reads by calling itself: field 2 is their list, and field 5 of each the number of its own.
 pub(super) fn description(reader: &mut impl Read) -> io::Result<()> {
-    let mut number = 0i64;
-    loop {
-        let head = byte(reader)?;
-        if head == 0 {
-            return Ok(());
-        }
-        number = match head >> 4 {
-            0 => signed(reader)?,
-            step => number.wrapping_add(i64::from(step)),
-        };
-        if number == 2 && head & 15 == 9 {
-            columns(reader)?;
+    let mut number = 0;
+    while let Some(kind) = field(reader, &mut number)? {
+        let place = &mut vec![number];
+        if number == 2 && kind == LIST {
+            columns(reader, place)?;
         } else {
-            skip(reader, head & 15, 0)?;
+            check(in_description(place), kind)?;
+            value(reader, kind, place, in_description, &mut |_, _| {})?;
         }
     }
+    Ok(())
 }
 
-fn columns(reader: &mut impl Read) -> io::Result<()> {
+fn columns(reader: &mut impl Read, place: &mut Vec<i64>) -> io::Result<()> {
     let (count, kind) = list(reader)?;
     // How many columns are still to come within each that has some.
     let mut open: Vec<i64> = Vec::new();
     for _ in 0..count {
-        if kind != 12 {
+        if kind != RECORD {
             return Err(damaged());
         }
         let mut own = 0;
-        fields(reader, 1, &mut |field, value| {
-            if field == 5 {
+        record(reader, place, in_description, &mut |place, value| {
+            if place == [2, 5] {
                 own = value;
             }
         })?;
@@ -82,6 +153,19 @@ fn columns(reader: &mut impl Read) -> io::Result<()> {
     Ok(())
 }
 
+/// The next field's kind, and its number; nothing at the record's end.
+fn field(reader: &mut impl Read, number: &mut i64) -> io::Result<Option<u8>> {
+    let head = byte(reader)?;
+    if head == 0 {
+        return Ok(None);
+    }
+    *number = match head >> 4 {
+        0 => signed(reader)?,
+        step => number.wrapping_add(i64::from(step)),
+    };
+    Ok(Some(head & 15))
+}
+
 /// How many items a list has, and of which kind.
 fn list(reader: &mut impl Read) -> io::Result<(u64, u8)> {
     let head = byte(reader)?;
@@ -92,56 +176,67 @@ fn list(reader: &mut impl Read) -> io::Result<(u64, u8)> {
     Ok((count, head & 15))
 }
 
-/// Reads a record to its end; `take` hears of its whole numbers. The fields of a record within it are told by a hundred
-/// times the number of that and their own.
-fn fields(reader: &mut impl Read, depth: usize, take: &mut dyn FnMut(i64, i64)) -> io::Result<()> {
-    if depth > DEPTH {
-        return Err(damaged());
-    }
-    let mut number = 0i64;
-    loop {
-        let head = byte(reader)?;
-        if head == 0 {
-            return Ok(());
-        }
-        number = match head >> 4 {
-            0 => signed(reader)?,
-            step => number.wrapping_add(i64::from(step)),
-        };
-        match head & 15 {
-            4..=6 => take(number, signed(reader)?),
-            12 => {
-                let within = &mut |field: i64, value| {
-                    take(number.wrapping_mul(100).wrapping_add(field), value);
-                };
-                fields(reader, depth + 1, within)?;
-            }
-            kind => skip(reader, kind, depth)?,
-        }
+/// Whether a field is what it must be.
+fn check(known: Option<Kind>, kind: u8) -> io::Result<()> {
+    match known {
+        Some((TRUE, _)) if kind == FALSE => Ok(()),
+        Some((must, _)) if kind != must => Err(damaged()),
+        _ => Ok(()),
     }
 }
 
-fn skip(reader: &mut impl Read, kind: u8, depth: usize) -> io::Result<()> {
+/// Reads a record to its end; `take` hears of its whole numbers and of those within it.
+fn record(
+    reader: &mut impl Read,
+    place: &mut Vec<i64>,
+    known: Known,
+    take: &mut dyn FnMut(&[i64], i64),
+) -> io::Result<()> {
+    if place.len() > DEPTH {
+        return Err(damaged());
+    }
+    let mut number = 0;
+    while let Some(kind) = field(reader, &mut number)? {
+        place.push(number);
+        check(known(place), kind)?;
+        value(reader, kind, place, known, take)?;
+        place.pop();
+    }
+    Ok(())
+}
+
+fn value(
+    reader: &mut impl Read,
+    kind: u8,
+    place: &mut Vec<i64>,
+    known: Known,
+    take: &mut dyn FnMut(&[i64], i64),
+) -> io::Result<()> {
     match kind {
-        // Whether it is true stands in the kind.
-        1 | 2 => Ok(()),
-        3 => byte(reader).map(drop),
-        4..=6 => signed(reader).map(drop),
-        7 => bytes(reader, 8),
-        8 => {
+        // Which it is stands in the kind.
+        TRUE | FALSE => Ok(()),
+        I8 => byte(reader).map(drop),
+        I16 | I32 | I64 => {
+            let number = signed(reader)?;
+            take(place, number);
+            Ok(())
+        }
+        DOUBLE => bytes(reader, 8),
+        BINARY => {
             let length = unsigned(reader)?;
             bytes(reader, length)
         }
-        9 | 10 => {
-            let (count, kind) = list(reader)?;
-            // The library takes truths in a list for nothing at all, so that lists of lists of them, each as long as
-            // it likes to say, would keep it busy for years. Nothing that is read here has any.
-            if let 1 | 2 = kind {
+        LIST | SET => {
+            let (count, item) = list(reader)?;
+            let must = known(place).map_or(item, |(_, must)| must);
+            // The library takes truths in a list for nothing at all, and walks over as many as the list says. Nothing
+            // that is read here has any, nor lists of lists.
+            if item != must || matches!(item, TRUE | FALSE | LIST | SET) {
                 return Err(damaged());
             }
-            (0..count).try_for_each(|_| skip(reader, kind, depth + 1))
+            (0..count).try_for_each(|_| value(reader, item, place, known, take))
         }
-        12 => fields(reader, depth + 1, &mut |_, _| {}),
+        RECORD => record(reader, place, known, take),
         _ => Err(damaged()),
     }
 }
@@ -187,14 +282,21 @@ fn damaged() -> io::Error {
 mod tests {
     use super::*;
 
-    /// Field 9: a list of one list of 2,000,000,000 truths, for which the library reads no bytes.
+    /// A field that nobody knows: a list of 2,000,000,000 truths, for which the library reads no bytes.
     #[test]
     fn truths_without_number_are_refused() {
-        let bytes = [0x99, 0x19, 0xF1, 0x80, 0xA8, 0xD6, 0xB9, 0x07, 0];
+        let bytes = [0x09, 0x40, 0xF1, 0x80, 0xA8, 0xD6, 0xB9, 0x07, 0];
         assert!(description(&mut &bytes[..]).is_err());
-        // One of one whole number is as long as it says.
-        let bytes = [0x99, 0x19, 0x15, 2, 0];
+        // One whole number is as long as it says.
+        let bytes = [0x09, 0x40, 0x15, 2, 0];
         assert!(description(&mut &bytes[..]).is_ok());
+    }
+
+    /// The library would read the number of rows as a whole number, and the bytes of this text as what follows.
+    #[test]
+    fn fields_are_what_the_library_takes_them_for() {
+        assert!(description(&mut &[0x36, 2, 0][..]).is_ok());
+        assert!(description(&mut &[0x38, 1, b'x', 0][..]).is_err());
     }
 
     /// A description whose columns are each within the one before.
