@@ -60,7 +60,7 @@ impl Csv {
             return self.read(piece, records);
         }
         self.before.extend_from_slice(piece);
-        if self.before.contains(&b'\n') || self.before.len() > LINE_BYTES {
+        if header(&self.before).contains(&b'\n') || self.before.len() > LINE_BYTES {
             self.begin(records)?;
         }
         Ok(())
@@ -205,7 +205,8 @@ impl Csv {
 
 /// The separator that occurs most in the first line.
 fn separator(text: &[u8]) -> u8 {
-    let header = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let mut lines = header(text).split(|byte| *byte == b'\n');
+    let header = lines.next().unwrap_or_default();
     let count = |separator: u8| header.iter().filter(|byte| **byte == separator).count();
     // The first of the most frequent, so the comma where there is none at all.
     let most = SEPARATORS.map(count).into_iter().max().unwrap_or_default();
@@ -215,9 +216,33 @@ fn separator(text: &[u8]) -> u8 {
         .unwrap_or(b',')
 }
 
+/// What a file begins with, without a mark and empty lines before it.
+fn header(text: &[u8]) -> &[u8] {
+    let text = text.strip_prefix(MARK).unwrap_or(text);
+    let start = text.iter().position(|byte| !b"\r\n".contains(byte));
+    &text[start.unwrap_or(text.len())..]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by fuzzing: whether the mark was seen depended on the pieces.
+    #[test]
+    fn empty_lines_before_the_header_change_nothing() {
+        for file in [
+            "\n\r\u{feff}text;labels\na;b\n",
+            "\u{feff}\n\ntext;labels\na;b\n",
+            "\r\n\r\ntext;labels\r\na;b",
+        ] {
+            let whole = read(file.as_bytes(), file.len()).unwrap();
+            assert_eq!(whole.len(), 1, "{file:?}");
+            assert_eq!((whole[0].text.as_str(), whole[0].labels.len()), ("a", 1));
+            for piece in 1..file.len() {
+                assert_eq!(read(file.as_bytes(), piece).unwrap(), whole, "{file:?}");
+            }
+        }
+    }
 
     /// The records of a file, cut into pieces of this many bytes.
     fn read(file: &[u8], piece: usize) -> Result<Vec<Record>, Flaw> {
