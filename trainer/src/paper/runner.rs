@@ -141,7 +141,7 @@ impl<'a> Runner<'a> {
     /// Removes what a process killed between storing a cell and clearing its run away has left.
     fn clear(&self, cell: &Cell) -> Result<()> {
         let dir = self.run_folder(cell);
-        if !dir.exists() {
+        if !dir.exists() && !Claim::path(self.out, cell).exists() {
             return Ok(());
         }
         let Some(claim) = Claim::take(self.out, cell)? else {
@@ -325,7 +325,7 @@ struct Claim {
 
 impl Claim {
     fn take(out: &Path, cell: &Cell) -> Result<Option<Self>> {
-        let path = out.join("runs").join(format!("{}.lock", cell.name()));
+        let path = Self::path(out, cell);
         make_parent(&path)?;
         let file =
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -336,6 +336,10 @@ impl Claim {
                 Err(error).with_context(|| format!("cannot lock {}", path.display()))
             }
         }
+    }
+
+    fn path(out: &Path, cell: &Cell) -> PathBuf {
+        out.join("runs").join(format!("{}.lock", cell.name()))
     }
 
     /// Removes the lock's file if the cell is finished: nobody asks for it again.
