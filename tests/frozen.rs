@@ -14,7 +14,7 @@ use trainer::engine::begun::BegunSource;
 use trainer::engine::dataset::Dataset;
 use trainer::engine::evaluate;
 use trainer::engine::frozen::FrozenSource;
-use trainer::engine::source::{Input, Source, Split as Placed};
+use trainer::engine::source::{Facts, Input, Source, Split as Placed};
 use trainer::settings::Settings;
 
 fn settings(clip: &std::path::Path, prompt: &str) -> Settings {
@@ -91,16 +91,8 @@ fn begun_posts_give_the_same_logits_and_gradients_in_every_case() {
 struct Named<'a>(&'a dyn Source);
 
 impl Source for Named<'_> {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn case(&self, post: usize) -> Case {
-        self.0.case(post)
-    }
-
-    fn classes(&self, post: usize) -> &[usize] {
-        self.0.classes(post)
+    fn facts(&self) -> &Facts {
+        self.0.facts()
     }
 
     fn fingerprint(&self) -> Option<&str> {
@@ -193,16 +185,8 @@ struct Counted<'a> {
 }
 
 impl Source for Counted<'_> {
-    fn len(&self) -> usize {
-        self.posts.len()
-    }
-
-    fn case(&self, post: usize) -> Case {
-        self.posts.case(post)
-    }
-
-    fn classes(&self, post: usize) -> &[usize] {
-        self.posts.classes(post)
+    fn facts(&self) -> &Facts {
+        self.posts.facts()
     }
 
     fn fingerprint(&self) -> Option<&str> {

@@ -13,15 +13,13 @@ use shared::{Case, Modality};
 
 use super::pictures::{Cache, Pictures};
 use super::record::{self, Post};
-use crate::engine::source::{Input, Source};
+use crate::engine::source::{Facts, Input, Source};
 
 /// The posts of one split. Batches are asked for by post number and depend on nothing else, so that any batch of a run
 /// can be made alone and a resumed run goes on in the middle of an epoch.
 pub struct Loader {
     posts: Vec<Post>,
-    cases: Vec<Case>,
-    classes: Vec<Vec<usize>>,
-    rows: Vec<usize>,
+    facts: Facts,
     tokens: Vec<Option<Encoded>>,
     pictures: Pictures,
     images: ImagePreprocessor,
@@ -60,11 +58,13 @@ impl Loader {
             fingerprint: pictures
                 .fingerprint()
                 .map(|pictures| fingerprint(pictures, &cases, &tokens)),
-            rows: record::table_rows(&posts),
+            facts: Facts {
+                rows: record::table_rows(&posts),
+                cases,
+                classes,
+            },
             pictures,
             posts,
-            cases,
-            classes,
             tokens,
             images: images.clone(),
             tokenizer: tokenizer.clone(),
@@ -119,20 +119,8 @@ impl Loader {
 }
 
 impl Source for Loader {
-    fn len(&self) -> usize {
-        self.posts.len()
-    }
-
-    fn case(&self, post: usize) -> Case {
-        self.cases[post]
-    }
-
-    fn classes(&self, post: usize) -> &[usize] {
-        &self.classes[post]
-    }
-
-    fn row(&self, post: usize) -> usize {
-        self.rows[post]
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     fn fingerprint(&self) -> Option<&str> {

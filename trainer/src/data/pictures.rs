@@ -3,9 +3,8 @@
 //! What is kept are bytes, a quarter of the values that the tower takes; normalising them is quick.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
@@ -14,6 +13,7 @@ use shared::preprocess::image::ImagePreprocessor;
 
 use super::record::{Picture, Post};
 use crate::engine::atomic::Draft;
+use crate::engine::placed::PlacedFile;
 
 /// Pictures preprocessed before they are written.
 const CHUNK: usize = 256;
@@ -49,7 +49,7 @@ enum Kept {
     Memory(Vec<Option<Vec<u8>>>),
     /// One file for all, and the place of each post's picture in it.
     Disk {
-        file: Mutex<File>,
+        file: PlacedFile,
         places: Vec<Option<u64>>,
     },
 }
@@ -77,7 +77,7 @@ impl Pictures {
                 });
                 Kept::Disk {
                     places: places.collect(),
-                    file: Mutex::new(on_disk(&with, images, folder, name)?),
+                    file: on_disk(&with, images, folder, name)?.into(),
                 }
             }
             _ if with.len() * size <= cache.memory => {
@@ -119,9 +119,7 @@ impl Pictures {
             Kept::Disk { file, places } => match places.get(number).copied().flatten() {
                 Some(place) => {
                     let mut window = vec![0; 3 * self.images.size().pow(2)];
-                    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                    file.seek(SeekFrom::Start(place))
-                        .and_then(|_| file.read_exact(&mut window))
+                    file.read(place, &mut window)
                         .context("the kept pictures cannot be read")?;
                     Some(window)
                 }

@@ -2,9 +2,8 @@
 //! epochs, and with a cache folder once for all runs.
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
@@ -16,6 +15,7 @@ use shared::{Case, Modality};
 
 use super::assembly::Assembly;
 use super::atomic::{self, Draft};
+use super::placed::PlacedFile;
 use super::source::{Facts, Input, Source};
 
 /// Posts run through the first blocks at a time.
@@ -29,7 +29,7 @@ pub struct BegunSource {
     places: [Vec<Option<Place>>; 2],
     /// The towers' widths.
     widths: [usize; 2],
-    file: Mutex<File>,
+    file: PlacedFile,
     device: Device,
 }
 
@@ -68,12 +68,12 @@ impl BegunSource {
         }
         let clip = &model.config().clip;
         let widths = [clip.vision_config.hidden_size, clip.text_config.hidden_size];
-        let facts = Facts::of(source);
         let kept = folder.zip(source.fingerprint());
         let (file, index) = match kept {
             Some((folder, posts)) => on_disk(source, assembly, folder, posts)?,
             None => {
-                let has = |modality| facts.cases.iter().filter(|case| case.has(modality)).count();
+                let cases = &source.facts().cases;
+                let has = |modality| cases.iter().filter(|case| case.has(modality)).count();
                 let tokens = [
                     clip.vision_config.patches() + 1,
                     clip.text_config.max_position_embeddings,
@@ -89,10 +89,10 @@ impl BegunSource {
             }
         };
         Ok(Some(Self {
-            facts,
+            facts: source.facts().clone(),
             places: index.places,
             widths,
-            file: Mutex::new(file),
+            file: file.into(),
             device: device.clone(),
         }))
     }
@@ -124,9 +124,8 @@ impl BegunSource {
         let mut bytes = Vec::new();
         for (place, values) in wanted.iter().zip(values.chunks_mut(longest * width)) {
             bytes.resize(place.tokens * width * size_of::<f32>(), 0);
-            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            file.seek(SeekFrom::Start(place.start))
-                .and_then(|_| file.read_exact(&mut bytes))
+            self.file
+                .read(place.start, &mut bytes)
                 .context("the begun posts cannot be read")?;
             for (value, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {
                 *value = f32::from_le_bytes(*bytes);
@@ -141,20 +140,8 @@ impl BegunSource {
 }
 
 impl Source for BegunSource {
-    fn len(&self) -> usize {
-        self.facts.cases.len()
-    }
-
-    fn case(&self, post: usize) -> Case {
-        self.facts.cases[post]
-    }
-
-    fn classes(&self, post: usize) -> &[usize] {
-        &self.facts.classes[post]
-    }
-
-    fn row(&self, post: usize) -> usize {
-        self.facts.rows[post]
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Input> {
@@ -171,7 +158,7 @@ impl Source for BegunSource {
 
 /// Runs the posts, and writes their rows one after the other.
 fn write(source: &dyn Source, model: &Model, file: &mut impl Write) -> Result<Index> {
-    let cases = Facts::of(source).cases;
+    let cases = &source.facts().cases;
     let posts: Vec<usize> = (0..source.len()).collect();
     let mut index = Index {
         bytes: 0,

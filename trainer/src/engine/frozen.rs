@@ -76,7 +76,7 @@ impl FrozenSource {
     }
 
     fn of(source: &dyn Source, [images, texts]: [Option<Tensor>; 2]) -> Result<Self> {
-        let facts = Facts::of(source);
+        let facts = source.facts().clone();
         Ok(Self {
             sides: [
                 Side::new(images, &facts.cases, Modality::Image),
@@ -92,7 +92,7 @@ const MODALITIES: [Modality; 2] = [Modality::Image, Modality::Text];
 
 /// The pooled tokens of all posts: of those that have an image, and of those that have a text.
 fn run(source: &dyn Source, model: &Model) -> Result<[Option<Tensor>; 2]> {
-    let cases = Facts::of(source).cases;
+    let cases = &source.facts().cases;
     let posts: Vec<usize> = (0..source.len()).collect();
     let mut parts = [Vec::new(), Vec::new()];
     for (posts, cases) in posts.chunks(BATCH).zip(cases.chunks(BATCH)) {
@@ -115,7 +115,7 @@ fn run(source: &dyn Source, model: &Model) -> Result<[Option<Tensor>; 2]> {
 /// What an earlier run has left, if it is whole and of these posts.
 fn read(path: &Path, source: &dyn Source, device: &Device) -> Option<[Option<Tensor>; 2]> {
     let mut found = candle_core::safetensors::load(path, device).ok()?;
-    let cases = Facts::of(source).cases;
+    let cases = &source.facts().cases;
     let mut parts = [None, None];
     for (part, modality) in parts.iter_mut().zip(MODALITIES) {
         *part = found.remove(modality.name());
@@ -163,20 +163,8 @@ impl Side {
 }
 
 impl Source for FrozenSource {
-    fn len(&self) -> usize {
-        self.facts.cases.len()
-    }
-
-    fn case(&self, post: usize) -> Case {
-        self.facts.cases[post]
-    }
-
-    fn classes(&self, post: usize) -> &[usize] {
-        &self.facts.classes[post]
-    }
-
-    fn row(&self, post: usize) -> usize {
-        self.facts.rows[post]
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Input> {

@@ -21,6 +21,7 @@ pub mod interrupt;
 pub mod order;
 pub mod parameters;
 pub mod pass;
+pub mod placed;
 pub mod precision;
 pub mod run;
 pub mod schedule;

@@ -9,8 +9,13 @@ use shared::{Case, Modality, rng};
 
 /// The posts of one split. Implementations are shared with a thread that prepares batches ahead.
 pub trait Source: Sync {
+    /// What it says of its posts without being asked for batches.
+    fn facts(&self) -> &Facts;
+
     /// How many posts there are.
-    fn len(&self) -> usize;
+    fn len(&self) -> usize {
+        self.facts().cases.len()
+    }
 
     /// Whether there are none.
     fn is_empty(&self) -> bool {
@@ -18,14 +23,18 @@ pub trait Source: Sync {
     }
 
     /// What the post has before anything is taken away.
-    fn case(&self, post: usize) -> Case;
+    fn case(&self, post: usize) -> Case {
+        self.facts().cases[post]
+    }
 
     /// The post's classes, as indices: one for multi-class tasks.
-    fn classes(&self, post: usize) -> &[usize];
+    fn classes(&self, post: usize) -> &[usize] {
+        &self.facts().classes[post]
+    }
 
     /// The row of the missing table that says what the post loses: its own number, unless posts share rows.
     fn row(&self, post: usize) -> usize {
-        post
+        self.facts().rows[post]
     }
 
     /// A hash of everything that batches are made of, if it is known: of equal hash, equal batches.
@@ -40,7 +49,8 @@ pub trait Source: Sync {
     fn batch(&self, posts: &[usize], cases: &[Case]) -> Result<Input>;
 }
 
-/// What a source says of its posts without being asked for batches, for those that give the same posts otherwise.
+/// What is known of the posts of a source, by post number. A source that gives the posts of another one otherwise has a copy.
+#[derive(Clone, Debug)]
 pub struct Facts {
     /// What each post has.
     pub cases: Vec<Case>,
@@ -48,21 +58,6 @@ pub struct Facts {
     pub classes: Vec<Vec<usize>>,
     /// Its row of the missing table.
     pub rows: Vec<usize>,
-}
-
-impl Facts {
-    /// Those of a source.
-    pub fn of(source: &dyn Source) -> Self {
-        let posts = 0..source.len();
-        Self {
-            cases: posts.clone().map(|post| source.case(post)).collect(),
-            classes: posts
-                .clone()
-                .map(|post| source.classes(post).to_vec())
-                .collect(),
-            rows: posts.map(|post| source.row(post)).collect(),
-        }
-    }
 }
 
 /// What the model is given.
