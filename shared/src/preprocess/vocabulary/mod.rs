@@ -5,20 +5,20 @@
 //! expressions and replacements can be made to take all time and memory there is. So it is given no file: it gets a
 //! vocabulary that was checked, and a pipeline whose every part is known.
 
-use std::collections::BTreeSet;
-use std::fmt;
+mod file;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+pub(super) use file::Ids;
+use file::{File, Merges, Model};
+
 use serde_json::Value;
-use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::Tokenizer;
+use tokenizers::models::bpe::BPE;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::{AddedToken, Tokenizer};
 
 use super::text::{END, START, WORDS, assemble};
 use crate::error::{Error, Result};
-use crate::limits::{ADDED_TOKEN_BYTES, ADDED_TOKENS, TOKENIZER_BYTES, VOCABULARY};
+use crate::limits::{TOKENIZER_BYTES, VOCABULARY};
 
 const FILE: &str = "tokenizer.json";
 
@@ -26,45 +26,6 @@ const FILE: &str = "tokenizer.json";
 const USUAL_WORDS: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 /// The one expression whose matches are replaced: by a space.
 const SPACES: &str = r"\s+";
-
-/// What is read of the file. The way back from tokens to text, the frame, padding and truncation are our own.
-#[derive(Deserialize)]
-struct File {
-    model: Model,
-    normalizer: Option<Value>,
-    pre_tokenizer: Option<Value>,
-    #[serde(default)]
-    added_tokens: Added,
-}
-
-/// The byte-pair model.
-#[derive(Deserialize)]
-struct Model {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    vocab: Ids,
-    merges: Merges,
-    unk_token: Option<String>,
-    continuing_subword_prefix: Option<String>,
-    end_of_word_suffix: Option<String>,
-    #[serde(default)]
-    fuse_unk: bool,
-    #[serde(default)]
-    byte_fallback: bool,
-    #[serde(default)]
-    ignore_merges: bool,
-}
-
-/// Tokens with their ids.
-#[derive(Default)]
-pub(super) struct Ids(Vocab);
-
-/// Pairs that become one token, best first.
-struct Merges(Vec<(String, String)>);
-
-/// Tokens that are looked for before all else.
-#[derive(Default)]
-struct Added(Vec<AddedToken>);
 
 /// A tokenizer of a tokenizer.json.
 ///
@@ -236,113 +197,10 @@ pub(super) fn problem(file: &str, message: &str) -> Error {
     Error::Tokenizer(format!("{file}: {message}"))
 }
 
-impl<'de> Deserialize<'de> for Ids {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Tokens;
-
-        impl<'de> Visitor<'de> for Tokens {
-            type Value = Ids;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("tokens with their ids")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ids, A::Error> {
-                let mut ids = Vocab::default();
-                while let Some((token, id)) = map.next_entry()? {
-                    if ids.len() == VOCABULARY {
-                        return Err(too_many("tokens", VOCABULARY));
-                    }
-                    ids.insert(token, id);
-                }
-                Ok(Ids(ids))
-            }
-        }
-
-        deserializer.deserialize_map(Tokens)
-    }
-}
-
-impl<'de> Deserialize<'de> for Merges {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// As files have it now, or as they had it: two words with a space between.
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Pair {
-            Two(String, String),
-            Words(String),
-        }
-
-        let split = |pair: Pair| match pair {
-            Pair::Two(left, right) => Some((left, right)),
-            Pair::Words(both) => both
-                .split_once(' ')
-                .filter(|(_, right)| !right.contains(' '))
-                .map(|(left, right)| (left.to_owned(), right.to_owned())),
-        };
-        let pairs = bounded::<Pair, D>(deserializer, "merges", VOCABULARY)?;
-        let pairs: Option<Vec<_>> = pairs.into_iter().map(split).collect();
-        pairs.map(Self).ok_or_else(|| {
-            serde::de::Error::custom("a merge is no pair of tokens with a space between")
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Added {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let tokens = bounded::<AddedToken, D>(deserializer, "added tokens", ADDED_TOKENS)?;
-        let mut seen = BTreeSet::new();
-        for token in &tokens {
-            if token.content.is_empty() || token.content.len() > ADDED_TOKEN_BYTES {
-                let message = format!("an added token has 1 to {ADDED_TOKEN_BYTES} bytes");
-                return Err(serde::de::Error::custom(message));
-            }
-            if !seen.insert(&token.content) {
-                let message = format!("the token {:?} is added twice", token.content);
-                return Err(serde::de::Error::custom(message));
-            }
-        }
-        Ok(Self(tokens))
-    }
-}
-
-/// A list of at most so many items.
-fn bounded<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-    what: &'static str,
-    most: usize,
-) -> Result<Vec<T>, D::Error> {
-    struct List<T>(&'static str, usize, std::marker::PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "a list of {}", self.0)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
-            let mut items = Vec::new();
-            while let Some(item) = list.next_element()? {
-                if items.len() == self.1 {
-                    return Err(too_many(self.0, self.1));
-                }
-                items.push(item);
-            }
-            Ok(items)
-        }
-    }
-
-    deserializer.deserialize_seq(List(what, most, std::marker::PhantomData))
-}
-
-fn too_many<E: serde::de::Error>(what: &str, most: usize) -> E {
-    E::custom(format!("it has more than {most} {what}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{ADDED_TOKEN_BYTES, ADDED_TOKENS};
 
     const TOKENS: &str = r#""<|startoftext|>": 0, "<|endoftext|>": 1, "a": 2, "b": 3"#;
 

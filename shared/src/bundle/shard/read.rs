@@ -1,188 +1,27 @@
-//! Owns the bytes of weights: to safetensors files of limited size and back.
-//!
-//! A tensor too large for one file is cut along its first dimension into pieces named `name@first-row`. One in bytes has
-//! its rows' scales beside it, in the same file, as `name.scale` or `name.scale@first-row`.
+//! Owns the way in: files that anybody may have written, to pieces, and pieces joined to whole tensors.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use half::f16;
+use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
-use safetensors::{SafeTensors, View};
 
-use super::{Dtype, error, quantize};
+use super::SCALE;
+use crate::bundle::{error, quantize};
 use crate::error::{Error, Result};
 use crate::infer::weights::{Values, Weight, Weights};
 use crate::limits;
 
-/// Cuts `weights` into safetensors files called `stem-00.safetensors` and so on, in the order of the names.
-///
-/// # Errors
-/// If a single row of a tensor is larger than a file may be.
-pub(super) fn encode(
-    stem: &str,
-    weights: &Weights,
-    dtype: Dtype,
-) -> Result<Vec<(String, Vec<u8>)>> {
-    encode_within(
-        stem,
-        weights,
-        dtype,
-        limits::WRITTEN_FILE_BYTES - limits::HEADER_BYTES,
-    )
-}
-
-fn encode_within(
-    stem: &str,
-    weights: &Weights,
-    dtype: Dtype,
-    budget: u64,
-) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut shards: Vec<(u64, Vec<(String, Raw)>)> = Vec::new();
-    for (name, weight) in &weights.0 {
-        for piece in pieces(name, weight, dtype, budget)? {
-            let bytes = piece.iter().map(|(_, raw)| raw.bytes.len() as u64).sum();
-            match shards.last_mut() {
-                Some((used, shard)) if *used + bytes <= budget => {
-                    *used += bytes;
-                    shard.extend(piece);
-                }
-                _ => shards.push((bytes, piece)),
-            }
-        }
-    }
-    let files = shards.into_iter().enumerate().map(|(index, (_, shard))| {
-        let name = format!("{stem}-{index:02}.safetensors");
-        let bytes = safetensors::serialize(shard, None).map_err(|e| error(&name, e.to_string()))?;
-        Ok((name, bytes))
-    });
-    files.collect()
-}
-
-/// A tensor as a file holds it.
-struct Raw {
-    dtype: safetensors::Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl View for Raw {
-    fn dtype(&self) -> safetensors::Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
-/// The pieces of a tensor, each with what must lie in the same file. Vectors stay f32; matrices of floats do with
-/// [`Dtype::F32`] alone.
-fn pieces(
-    name: &str,
-    weight: &Weight,
-    dtype: Dtype,
-    budget: u64,
-) -> Result<Vec<Vec<(String, Raw)>>> {
-    let raw = |dtype, shape: &[usize], bytes: Vec<u8>| Raw {
-        dtype,
-        shape: shape.to_vec(),
-        bytes,
-    };
-    let rows = weight.rows();
-    let width = weight.width();
-    let half = dtype != Dtype::F32 && weight.shape.len() >= 2;
-    let row_bytes = match (weight.is_byte(), half) {
-        (true, _) => width + 4,
-        (false, true) => 2 * width,
-        (false, false) => 4 * width,
-    } as u64;
-    let step = match budget / row_bytes.max(1) {
-        0 => {
-            return Err(Error::Tensor {
-                name: name.into(),
-                message: format!(
-                    "has rows of {row_bytes} bytes; no row fits a file of {budget} bytes"
-                ),
-            });
-        }
-        step => step.min(rows as u64).max(1) as usize,
-    };
-    let cut = |values: &Values, first: usize, start: usize| {
-        let end = (start + step).min(values.rows(width));
-        let at = if end - start < rows {
-            format!("@{}", first + start)
-        } else {
-            String::new()
-        };
-        let mut shape = weight.shape.clone();
-        if let Some(first) = shape.first_mut() {
-            *first = end - start;
-        }
-        let place = start * width..end * width;
-        let floats = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        match values {
-            Values::Float(values) => {
-                let values = &values[place];
-                let raw = if half {
-                    let halves = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes());
-                    raw(safetensors::Dtype::F16, &shape, halves.collect())
-                } else {
-                    raw(safetensors::Dtype::F32, &shape, floats(values))
-                };
-                vec![(format!("{name}{at}"), raw)]
-            }
-            Values::Byte { bytes, scales } => {
-                let bytes = bytes[place].iter().map(|&byte| byte as u8).collect();
-                let scales = floats(&scales[start..end]);
-                vec![
-                    (
-                        format!("{name}{at}"),
-                        raw(safetensors::Dtype::I8, &shape, bytes),
-                    ),
-                    (
-                        format!("{name}{SCALE}{at}"),
-                        raw(safetensors::Dtype::F32, &[end - start], scales),
-                    ),
-                ]
-            }
-        }
-    };
-    let mut pieces = Vec::new();
-    let mut first = 0;
-    for values in &weight.parts {
-        let rows = values.rows(width);
-        pieces.extend(
-            (0..rows)
-                .step_by(step)
-                .map(|start| cut(values, first, start)),
-        );
-        first += rows;
-    }
-    Ok(pieces)
-}
-
-/// What the scales of a tensor's rows are called, after its name.
-const SCALE: &str = ".scale";
-
 /// Tensors whose files have been read, some of them in pieces.
 #[derive(Default)]
-pub(super) struct Pieces(BTreeMap<String, BTreeMap<usize, Weight>>);
+pub(in super::super) struct Pieces(BTreeMap<String, BTreeMap<usize, Weight>>);
 
 impl Pieces {
     /// Reads one safetensors file of f32, f16 and byte tensors. Keeps nothing of it if any of it is wrong.
     ///
     /// # Errors
     /// If the bytes are no safetensors file, or a tensor is of another type, empty, or known already.
-    pub(super) fn read(&mut self, file: &str, bytes: &[u8]) -> Result<()> {
+    pub(in super::super) fn read(&mut self, file: &str, bytes: &[u8]) -> Result<()> {
         let header = bytes
             .first_chunk()
             .map_or(u64::MAX, |length| u64::from_le_bytes(*length));
@@ -244,7 +83,7 @@ impl Pieces {
     ///
     /// # Errors
     /// If a piece of a tensor is missing, or its pieces do not belong together.
-    pub(super) fn join(self) -> Result<Weights> {
+    pub(in super::super) fn join(self) -> Result<Weights> {
         let join = |(name, pieces): (String, BTreeMap<usize, Weight>)| {
             let mut all: Option<Weight> = None;
             for (start, piece) in pieces {
@@ -336,67 +175,13 @@ fn place<'a>(file: &str, name: &'a str) -> Result<(&'a str, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Tensor};
+    use candle_core::Device;
 
+    use super::super::write::{Raw, encode_within};
     use super::*;
+    use crate::bundle::Dtype;
     use crate::nn::Tensors;
     use crate::rng::{normal, stream};
-
-    /// Of the same names, shapes and values, in whatever parts.
-    fn same(found: &Weights, expected: &Weights) {
-        assert!(found.0.keys().eq(expected.0.keys()));
-        for (name, expected) in &expected.0 {
-            let found = &found.0[name];
-            assert_eq!(found.shape, expected.shape, "{name}");
-            assert_eq!(found.is_byte(), expected.is_byte(), "{name}");
-            let [found, expected] = [found, expected].map(|of| of.clone().into_floats());
-            assert_eq!(found, expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn large_tensors_are_cut_and_joined() {
-        let mut rng = stream(5, "shard");
-        let mut tensors = Tensors::new();
-        for (name, shape) in [
-            ("a.weight", &[10, 3][..]),
-            ("b.bias", &[4]),
-            ("c", &[2, 2, 1, 2]),
-        ] {
-            tensors.insert(
-                name.into(),
-                normal(&mut rng, shape, 1.0, &Device::Cpu).unwrap(),
-            );
-        }
-        let weights = Weights::from_tensors(&tensors).unwrap();
-        let files = encode_within("part", &weights, Dtype::F32, 40).unwrap();
-        assert!(
-            files.len() > 3 && files[0].0 == "part-00.safetensors",
-            "{}",
-            files.len()
-        );
-        assert_eq!(
-            files,
-            encode_within("part", &weights, Dtype::F32, 40).unwrap()
-        );
-        let mut pieces = Pieces::default();
-        for (name, bytes) in files.iter().rev() {
-            pieces.read(name, bytes).unwrap();
-            assert!(
-                pieces
-                    .read(name, bytes)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("earlier file")
-            );
-        }
-        same(&pieces.join().unwrap(), &weights);
-
-        let mut pieces = Pieces::default();
-        pieces.read("x", &files[1].1).unwrap();
-        assert!(pieces.join().unwrap_err().to_string().contains("missing"));
-        assert!(encode_within("part", &weights, Dtype::F32, 8).is_err());
-    }
 
     /// A copy of the largest tensor would be a good part of the memory that loading takes.
     #[test]
@@ -423,45 +208,6 @@ mod tests {
         let whole = weights.0[name].clone().into_floats();
         for (sum, x) in sum.iter().zip(&whole[28..32]) {
             assert_eq!(*sum, 1.0 + x);
-        }
-    }
-
-    #[test]
-    fn half_precision_keeps_vectors() {
-        let values = Tensor::new(&[1.0f32, 1.0 + 1e-5], &Device::Cpu).unwrap();
-        let tensors = Tensors::from([
-            ("m".into(), values.reshape((1, 2)).unwrap()),
-            ("v".into(), values),
-        ]);
-        let mut pieces = Pieces::default();
-        for (name, bytes) in encode(
-            "part",
-            &Weights::from_tensors(&tensors).unwrap(),
-            Dtype::F16,
-        )
-        .unwrap()
-        {
-            pieces.read(&name, &bytes).unwrap();
-        }
-        let joined = pieces.join().unwrap();
-        assert_eq!(joined.0["v"].clone().into_floats(), [1.0, 1.0 + 1e-5]);
-        assert_eq!(joined.0["m"].clone().into_floats(), [1.0, 1.0]);
-    }
-
-    #[test]
-    fn bytes_keep_their_scales_across_files() {
-        let name = "text_model.encoder.layers.0.mlp.fc1.weight";
-        let matrix = normal(&mut stream(6, "shard"), &[11, 5], 1.0, &Device::Cpu).unwrap();
-        let mut weights = Weights::from_tensors(&Tensors::from([(name.into(), matrix)])).unwrap();
-        quantize::quantize(&mut weights);
-        for budget in [9, 20, 1000] {
-            let files = encode_within("part", &weights, Dtype::Int8, budget).unwrap();
-            assert_eq!(files.len(), 11usize.div_ceil((budget / 9) as usize));
-            let mut pieces = Pieces::default();
-            for (name, bytes) in files.iter().rev() {
-                pieces.read(name, bytes).unwrap();
-            }
-            same(&pieces.join().unwrap(), &weights);
         }
     }
 
