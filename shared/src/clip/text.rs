@@ -81,22 +81,23 @@ impl TextTower {
         self.project(&self.pooled(tokens, prompts)?)
     }
 
-    /// Features [B, D] of pooled tokens [B, d]: the last norm, which may be trained, and the projection.
+    /// Features [B, D] of pooled tokens [B, d]: the last norm, which may be trained, and the projection, both in the type of
+    /// the projection.
     ///
     /// # Errors
     /// If the width is not the tower's.
     pub fn project(&self, pooled: &Tensor) -> Result<Tensor> {
-        self.projection.forward(&self.final_norm.forward(pooled)?)
+        let pooled = pooled.to_dtype(self.projection.weight().dtype())?;
+        self.projection.forward(&self.final_norm.forward(&pooled)?)
     }
 
-    /// The end token after the last block, [B, d]: what [`TextTower::project`] makes features of.
+    /// The end token after the last block, [B, d], in the blocks' type: what [`TextTower::project`] makes features of.
     ///
     /// # Errors
     /// As [`TextTower::forward`].
     pub fn pooled(&self, tokens: &Tokens, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
         let x = self.embed(tokens)?;
-        let pooled = self.encoder.forward(&x, &tokens.eot, prompts)?;
-        Ok(pooled.to_dtype(self.projection.weight().dtype())?)
+        self.encoder.forward(&x, &tokens.eot, prompts)
     }
 
     /// The input of block `count` [B, T, d], before which no prompts enter; T is what the batch's last end token needs.
@@ -118,8 +119,7 @@ impl TextTower {
         prompts: Option<&TowerPrompts>,
     ) -> Result<Tensor> {
         let x = x.to_dtype(self.tokens.dtype())?;
-        let pooled = self.encoder.finish(first, x, eot, prompts, 0)?;
-        self.project(&pooled.to_dtype(self.projection.weight().dtype())?)
+        self.project(&self.encoder.finish(first, x, eot, prompts, 0)?)
     }
 
     /// The tokens with their positions, [B, L, d].

@@ -72,14 +72,13 @@ impl VisionTower {
         self.project(&self.pooled(pixels, prompts)?)
     }
 
-    /// The class token after the last block, [B, d]: what [`VisionTower::project`] makes features of.
+    /// The class token after the last block, [B, d], in the blocks' type: what [`VisionTower::project`] makes features of.
     ///
     /// # Errors
     /// As [`VisionTower::forward`].
     pub fn pooled(&self, pixels: &Tensor, prompts: Option<&TowerPrompts>) -> Result<Tensor> {
         let x = self.pre_norm.forward(&self.embed(pixels)?)?;
-        let pooled = self.encoder.forward(&x, &vec![0; x.dim(0)?], prompts)?;
-        Ok(pooled.to_dtype(self.projection.weight().dtype())?)
+        self.encoder.forward(&x, &vec![0; x.dim(0)?], prompts)
     }
 
     /// The input of block `count` [B, patches + 1, d], before which no prompts enter.
@@ -103,16 +102,17 @@ impl VisionTower {
     ) -> Result<Tensor> {
         let x = x.to_dtype(self.patches.dtype())?;
         let pooled = vec![0; x.dim(0)?];
-        let pooled = self.encoder.finish(first, x, &pooled, prompts, 0)?;
-        self.project(&pooled.to_dtype(self.projection.weight().dtype())?)
+        self.project(&self.encoder.finish(first, x, &pooled, prompts, 0)?)
     }
 
-    /// Features [B, D] of pooled tokens [B, d]: the last norm and the projection, which may be trained.
+    /// Features [B, D] of pooled tokens [B, d]: the last norm and the projection, which may be trained, both in the type of
+    /// the projection.
     ///
     /// # Errors
     /// If the width is not the tower's.
     pub fn project(&self, pooled: &Tensor) -> Result<Tensor> {
-        self.projection.forward(&self.post_norm.forward(pooled)?)
+        let pooled = pooled.to_dtype(self.projection.weight().dtype())?;
+        self.projection.forward(&self.post_norm.forward(&pooled)?)
     }
 
     /// Class token and patches with positions, [B, patches + 1, d]. A convolution whose stride is its kernel is a
