@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::call;
-use super::device::{Source, Target, room, run};
+use super::device::{Source, filled};
 
 /// x * sigmoid(1.702 x).
 ///
@@ -14,15 +14,11 @@ pub(in super::super) fn quick_gelu(
     x: &CudaStorage,
     layout: &Layout,
 ) -> Result<(CudaStorage, Shape)> {
-    let (device, shape, kind) = (x.device(), layout.shape(), x.dtype());
-    let mut y = room(device, shape, kind)?;
+    let (shape, kind) = (layout.shape(), x.dtype());
     let source = Source::of(x, layout)?;
-    let target = Target::from(&mut y, 0);
-    run(
-        device,
-        call::quick_gelu(kind, shape.elem_count(), source, target)?,
-    )?;
-    Ok((y, shape.clone()))
+    filled(x.device(), shape, kind, |y| {
+        call::quick_gelu(kind, shape.elem_count(), source, y)
+    })
 }
 
 /// The gradient by x.
@@ -57,21 +53,19 @@ impl CustomOp2 for Backward {
         gradient: &CudaStorage,
         gradient_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let (device, shape, kind) = (x.device(), x_layout.shape(), x.dtype());
+        let (shape, kind) = (x_layout.shape(), x.dtype());
         if gradient.dtype() != kind {
             bail!(
                 "QuickGELU's input is {kind:?} and its gradient {:?}; they must be of one type",
                 gradient.dtype()
             );
         }
-        let mut dx = room(device, shape, kind)?;
         let given = [
             Source::of(x, x_layout)?,
             Source::of(gradient, gradient_layout)?,
         ];
-        let target = Target::from(&mut dx, 0);
-        let call = call::quick_gelu_backward(kind, shape.elem_count(), given, target)?;
-        run(device, call)?;
-        Ok((dx, shape.clone()))
+        filled(x.device(), shape, kind, |dx| {
+            call::quick_gelu_backward(kind, shape.elem_count(), given, dx)
+        })
     }
 }

@@ -123,14 +123,29 @@ fn check<T>(slice: &CudaSlice<T>, start: usize, values: usize) -> Result<()> {
     Ok(())
 }
 
-/// Room for what a kernel writes.
+/// Room for what kernels write.
 ///
 /// # Errors
 /// If the device has no memory left.
 pub(super) fn room(device: &CudaDevice, shape: &Shape, kind: DType) -> Result<CudaStorage> {
-    // SAFETY: the values are numbers of any bits, and the kernel that is given this room writes all of them before
+    // SAFETY: the values are numbers of any bits, and the kernels that are given this room write all of them before
     // another, on the same stream, reads any.
     unsafe { device.alloc_uninit(shape, kind) }
+}
+
+/// What a kernel writes that is given room for all of it.
+///
+/// # Errors
+/// As [`room`] and [`run`].
+pub(super) fn filled<'a>(
+    device: &CudaDevice,
+    shape: &Shape,
+    kind: DType,
+    call: impl FnOnce(Target<'_>) -> Result<Call<Source<'a>, Target<'_>>>,
+) -> Result<(CudaStorage, Shape)> {
+    let mut values = room(device, shape, kind)?;
+    run(device, call(Target::from(&mut values, 0))?)?;
+    Ok((values, shape.clone()))
 }
 
 /// Starts a kernel on the device's stream.

@@ -6,7 +6,7 @@ use candle_core::{
 };
 
 use super::call::{self, Rows};
-use super::device::{Source, Target, room, run};
+use super::device::{Source, filled};
 
 /// The norm of x [.., width] with weight and bias `[width]`, which are of the type of `x` or f32.
 ///
@@ -32,10 +32,9 @@ pub(in super::super) fn forward(
         Source::of(weight, weight_layout)?,
         Source::of(bias, bias_layout)?,
     ];
-    let mut y = room(x.device(), shape, x.dtype())?;
-    let call = call::layer_norm(kinds, rows(shape), eps, given, Target::from(&mut y, 0))?;
-    run(x.device(), call)?;
-    Ok((y, shape.clone()))
+    filled(x.device(), shape, x.dtype(), |y| {
+        call::layer_norm(kinds, rows(shape), eps, given, y)
+    })
 }
 
 /// The gradients by x, and by weight and bias if these are trained.
@@ -109,19 +108,17 @@ impl CustomOp3 for ByInput {
         gradient: &CudaStorage,
         gradient_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let (device, shape) = (x.device(), x_layout.shape());
+        let shape = x_layout.shape();
         let given = [
             Source::of(x, x_layout)?,
             Source::of(weight, weight_layout)?,
             Source::of(gradient, gradient_layout)?,
         ];
-        let mut dx = room(device, shape, x.dtype())?;
         let kinds = kinds(x, weight)?;
         same_type(x, gradient)?;
-        let call =
-            call::layer_norm_backward(kinds, rows(shape), self.0, given, Target::from(&mut dx, 0))?;
-        run(device, call)?;
-        Ok((dx, shape.clone()))
+        filled(x.device(), shape, x.dtype(), |dx| {
+            call::layer_norm_backward(kinds, rows(shape), self.0, given, dx)
+        })
     }
 }
 
@@ -152,28 +149,23 @@ impl CustomOp2 for ByParameters {
     ) -> Result<(CudaStorage, Shape)> {
         let (device, rows, kind) = (x.device(), rows(x_layout.shape()), x.dtype());
         same_type(x, gradient)?;
-        let f32s = |shape: (usize, usize)| room(device, &Shape::from(shape), DType::F32);
-        let mut found = f32s((rows.count, 2))?;
         let source = Source::of(x, x_layout)?;
-        let target = Target::from(&mut found, 0);
-        let call = call::layer_norm_statistics(kind, rows, self.0, source, target)?;
-        run(device, call)?;
-
-        let mut parts = f32s((2 * call::layer_norm_parts(rows), rows.width))?;
+        let (found, _) = filled(device, &(rows.count, 2).into(), DType::F32, |found| {
+            call::layer_norm_statistics(kind, rows, self.0, source, found)
+        })?;
         let given = [
             Source::of(x, x_layout)?,
             Source::all(&found),
             Source::of(gradient, gradient_layout)?,
         ];
-        let target = Target::from(&mut parts, 0);
-        run(device, call::layer_norm_columns(kind, rows, given, target)?)?;
-
-        let shape = (2, rows.width);
-        let mut total = f32s(shape)?;
-        let target = Target::from(&mut total, 0);
-        let call = call::layer_norm_total(rows, Source::all(&parts), target)?;
-        run(device, call)?;
-        Ok((total, Shape::from(shape)))
+        let shape = (2 * call::layer_norm_parts(rows), rows.width).into();
+        let (parts, _) = filled(device, &shape, DType::F32, |parts| {
+            call::layer_norm_columns(kind, rows, given, parts)
+        })?;
+        let parts = Source::all(&parts);
+        filled(device, &(2, rows.width).into(), DType::F32, |total| {
+            call::layer_norm_total(rows, parts, total)
+        })
     }
 }
 
