@@ -101,6 +101,8 @@ mod workers {
     }
 
     /// A worker's share of the work, which lasts until the program ends. The script of [`start_workers`] calls it.
+    // wasm-bindgen exports what is public, wherever it is.
+    #[allow(unreachable_pub)]
     #[wasm_bindgen(js_name = takePart)]
     pub fn take_part() -> Result<(), JsValue> {
         let scope: DedicatedWorkerGlobalScope = js_sys::global().dyn_into()?;
