@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 
 use crate::artefacts;
-use crate::page::{self, COMMITTED_BUNDLE};
+use crate::page;
 use crate::step::{Steps, call, cargo, command};
 use crate::tools::Arm;
-use crate::{bundles, licences, npm, tidy, together, tools};
+use crate::{licences, npm, tidy, together, tools};
 
 /// What may be left out.
 #[derive(clap::Args)]
@@ -162,7 +162,6 @@ fn webassembly_test(packages: &str, features: &str, runner: &str) -> Result<()> 
 
 /// Playwright against the page that was just built, with the classifier that comes with the project in it.
 fn browser_tests() -> Result<()> {
-    bundles::install(&[COMMITTED_BUNDLE.into()])?;
     call(
         command(tools::npm(), "test")
             .current_dir(tools::E2E)

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::bundles;
-use crate::page::{self, COMMITTED_BUNDLE, DIST};
+use crate::page::{self, DIST};
 use crate::serve::Server;
 use crate::step::{call, command};
 use crate::tools;
@@ -29,7 +28,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     tools::node()?;
     let chromium = tools::chromium()?;
     page::build()?;
-    bundles::install(&[COMMITTED_BUNDLE.into()])?;
     tools::node_packages(FOLDER)?;
     let server = Server::bind(Path::new(DIST), 0)?;
     let address = server.address();
