@@ -243,3 +243,120 @@ pub(in crate::nn) fn attention_backward(
         );
     });
 }
+
+/// Small enough to be interpreted by Miri, which holds the promises of the unsafe blocks.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of one head of one post at (row, place).
+    fn at(rows: Rows<'_>, head: &Head, count: usize, row: usize, place: usize) -> f32 {
+        rows.data[(head.post * count + row) * rows.stride + head.at + place]
+    }
+
+    fn numbers(count: usize, step: usize) -> Vec<f32> {
+        let number = |place: usize| (place * step % 13) as f32 / 13.0 - 0.5;
+        (0..count).map(number).collect()
+    }
+
+    fn all(parts: &[Vec<f32>; 3], stride: usize) -> [Rows<'_>; 3] {
+        parts.each_ref().map(|data| Rows { data, stride })
+    }
+
+    /// What is asked for, value by value: the output [batch, queries, width].
+    fn expected(shape: Shape<'_>, [q, k, v]: [Rows<'_>; 3]) -> Vec<f32> {
+        let mut out = vec![0.0; shape.batch * shape.queries * shape.width];
+        for head in (0..shape.batch * shape.heads).map(|place| shape.head(place)) {
+            for query in 0..head.queries {
+                let seen = head.keys - head.hidden.saturating_sub(query);
+                let score = |key: usize| {
+                    let products = (0..head.width).map(|place| {
+                        at(q, &head, shape.queries, query, place)
+                            * at(k, &head, shape.keys, key, place)
+                    });
+                    (products.sum::<f32>() * head.scale).exp()
+                };
+                let scores: Vec<f32> = (0..seen).map(score).collect();
+                let sum: f32 = scores.iter().sum();
+                for place in 0..head.width {
+                    let values = scores.iter().enumerate();
+                    let values =
+                        values.map(|(key, s)| s / sum * at(v, &head, shape.keys, key, place));
+                    let row = head.post * shape.queries + query;
+                    out[row * shape.width + head.at + place] = values.sum();
+                }
+            }
+        }
+        out
+    }
+
+    /// Two posts, two heads, rows further apart than they are wide; all threads there are.
+    #[test]
+    fn outputs_and_gradients_are_those_of_the_formula() {
+        let few = [3, 2];
+        for (sight, queries, keys) in [
+            (Sight::All, 3, 4),
+            (Sight::Causal, 3, 4),
+            (Sight::First(&few), 2, 4),
+        ] {
+            let shape = Shape {
+                batch: 2,
+                queries,
+                keys,
+                width: 6,
+                heads: 2,
+                sight,
+            };
+            let stride = 8;
+            let sizes = [queries, keys, keys].map(|rows| 2 * rows * stride);
+            let inputs: [Vec<f32>; 3] =
+                std::array::from_fn(|part| numbers(sizes[part], [5, 7, 3][part]));
+            let outputs = |inputs: &[Vec<f32>; 3]| expected(shape, all(inputs, stride));
+
+            let mut out = vec![f32::NAN; 2 * queries * 6];
+            let given = RowsMut {
+                data: &mut out,
+                stride: 6,
+            };
+            attention(shape, all(&inputs, stride), given);
+            for (ours, theirs) in out.iter().zip(outputs(&inputs)) {
+                assert!((ours - theirs).abs() < 1e-6, "{ours} and {theirs}");
+            }
+
+            let slope = numbers(out.len(), 4);
+            let loss = |inputs: &[Vec<f32>; 3]| -> f64 {
+                let products = outputs(inputs).into_iter().zip(&slope);
+                products.map(|(y, s)| f64::from(y) * f64::from(*s)).sum()
+            };
+            let mut found = sizes.map(|size| vec![0.0; size]);
+            let [dq, dk, dv] = &mut found;
+            let grad = Rows {
+                data: &slope,
+                stride: 6,
+            };
+            attention_backward(
+                shape,
+                all(&inputs, stride),
+                grad,
+                [dq, dk, dv].map(|data| RowsMut { data, stride }),
+            );
+            let step = 1.0 / 64.0;
+            // Interpreting takes its time: some of the values.
+            for place in (0..sizes[0]).step_by(5) {
+                for part in 0..3 {
+                    let moved = |by: f32| {
+                        let mut inputs = inputs.clone();
+                        inputs[part][place] += by;
+                        loss(&inputs)
+                    };
+                    let slope = (moved(step) - moved(-step)) / f64::from(2.0 * step);
+                    let found = f64::from(found[part][place]);
+                    assert!(
+                        (found - slope).abs() < 1e-4,
+                        "{part} {place}: {found} and {slope}"
+                    );
+                }
+            }
+        }
+    }
+}

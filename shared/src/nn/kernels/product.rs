@@ -230,3 +230,109 @@ pub(in crate::nn) fn affine_weight(
         View::rows(x, inputs),
     )
 }
+
+/// Small enough to be interpreted by Miri, which holds the promises of the unsafe blocks.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whole numbers, of which sums are exact.
+    fn numbers(count: usize, step: usize) -> Vec<f32> {
+        let number = |place: usize| (place * step % 11) as f32 - 5.0;
+        (0..count).map(number).collect()
+    }
+
+    fn expected((m, k, n): (usize, usize, usize), left: View<'_>, right: View<'_>) -> Vec<f32> {
+        let at =
+            |of: View<'_>, row: usize, column: usize| of.data[row * of.row + column * of.column];
+        let value = |i: usize, j: usize| (0..k).map(|l| at(left, i, l) * at(right, l, j)).sum();
+        (0..m * n)
+            .map(|place| value(place / n, place % n))
+            .collect()
+    }
+
+    #[test]
+    fn products_of_strided_and_turned_matrices_are_exact() {
+        for sizes @ (m, k, n) in [
+            (1, 1, 1),
+            (3, 5, 2),
+            (7, 4, 9),
+            (5, 17, 3),
+            (2, 0, 3),
+            (0, 3, 2),
+        ] {
+            // Rows lie further apart than they are long, and the last one ends with the slice.
+            let long = |rows: usize, columns: usize| (rows.max(1) - 1) * (columns + 2) + columns;
+            let [a, at] = [long(m, k), long(k, m)].map(|count| numbers(count, 7));
+            let [b, bt] = [long(k, n), long(n, k)].map(|count| numbers(count, 3));
+            for left in [View::rows(&a, k + 2), View::rows(&at, m + 2).t()] {
+                for right in [View::rows(&b, n + 2), View::rows(&bt, k + 2).t()] {
+                    let expected = expected(sizes, left, right);
+                    assert_eq!(new_product(sizes, left, right), expected, "{sizes:?}");
+
+                    let mut out = numbers(long(m, n), 5);
+                    let before = out.clone();
+                    let target = Target::new(&mut out, n + 2).adding();
+                    product(sizes, target, left, right, 2.0, false);
+                    for (place, (now, before)) in out.iter().zip(&before).enumerate() {
+                        let (row, column) = (place / (n + 2), place % (n + 2));
+                        let own = (column < n && row < m).then(|| expected[row * n + column]);
+                        assert_eq!(*now, before + 2.0 * own.unwrap_or(0.0), "{sizes:?} {place}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    #[test]
+    fn threads_write_columns_of_their_own() {
+        let (a, b) = (numbers(6, 7), numbers(6, 3));
+        let (left, right) = (View::rows(&a, 2), View::rows(&b, 3));
+        let mut out = vec![0.0; 3 * 12];
+        let columns = Columns::new(&mut out, 12);
+        std::thread::scope(|threads| {
+            for part in 0..4 {
+                threads.spawn(move || {
+                    // SAFETY: each thread has three columns of its own.
+                    let target = unsafe { columns.from(3 * part) };
+                    product((3, 2, 3), target, left, right, 1.0, false);
+                });
+            }
+        });
+        let expected = expected((3, 2, 3), left, right);
+        for (place, value) in out.iter().enumerate() {
+            assert_eq!(*value, expected[place / 12 * 3 + place % 3]);
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    #[test]
+    fn nothing_reaches_beyond_a_slice() {
+        let (a, b) = (numbers(6, 7), numbers(6, 3));
+        let tried = |sizes, rows: usize| {
+            let mut out = vec![0.0; 9];
+            let run = std::panic::AssertUnwindSafe(|| {
+                let target = Target::new(&mut out, rows);
+                product(
+                    sizes,
+                    target,
+                    View::rows(&a, 2),
+                    View::rows(&b, 3),
+                    1.0,
+                    false,
+                );
+            });
+            std::panic::catch_unwind(run).is_ok()
+        };
+        assert!(tried((3, 2, 3), 3));
+        for (sizes, rows) in [
+            ((4, 2, 3), 2),
+            ((3, 3, 3), 3),
+            ((3, 2, 4), 3),
+            ((3, 2, 3), 4),
+        ] {
+            assert!(!tried(sizes, rows), "{sizes:?} in rows of {rows}");
+        }
+    }
+}
