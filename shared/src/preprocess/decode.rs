@@ -110,10 +110,30 @@ fn decode_format(
     let mut decoder = reader.into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
     limits.check(width, height, decoder.total_bytes())?;
-    // Unreadable metadata says nothing about the pixels.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    // Unreadable metadata says nothing about the pixels. For a WebP's the library takes what memory they claim to need.
+    let readable = format != ImageFormat::WebP || chunks_are_whole(bytes);
+    let orientation = match readable {
+        true => decoder.orientation().unwrap_or(Orientation::NoTransforms),
+        false => Orientation::NoTransforms,
+    };
     let picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     Ok((picture, orientation))
+}
+
+/// Whether every chunk of a WebP ends within the file.
+fn chunks_are_whole(file: &[u8]) -> bool {
+    // "RIFF", a size, "WEBP"; of each chunk a name and a size, and a byte more where the size is odd.
+    let mut rest = file.get(12..).unwrap_or_default();
+    while let Some((header, chunk)) = rest.split_first_chunk::<8>() {
+        let [.., a, b, c, d] = *header;
+        let size = u64::from(u32::from_le_bytes([a, b, c, d]));
+        if size > chunk.len() as u64 {
+            return false;
+        }
+        let end = (size + size % 2).min(chunk.len() as u64);
+        rest = &chunk[end as usize..];
+    }
+    true
 }
 
 /// 8-bit RGB of any decoded picture.
@@ -152,4 +172,45 @@ fn over(color: [u8; 3], alpha: u8, back: [u8; 3]) -> [u8; 3] {
     std::array::from_fn(|i| {
         ((u32::from(color[i]) * alpha + u32::from(back[i]) * (255 - alpha) + 127) / 255) as u8
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use image::codecs::webp::WebPEncoder;
+    use image::{ExtendedColorType, ImageEncoder};
+
+    use super::*;
+
+    /// A WebP of two pixels, red and blue, with metadata of these bytes that claim to be `size` long.
+    fn with_metadata(bytes: &[u8], size: u32) -> Vec<u8> {
+        let mut plain = Vec::new();
+        WebPEncoder::new_lossless(&mut plain)
+            .write_image(&[255, 0, 0, 0, 0, 255], 2, 1, ExtendedColorType::Rgb8)
+            .unwrap();
+        let mut file = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0".to_vec();
+        // It has EXIF; width and height less one in three bytes each.
+        file.extend([8, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
+        file.extend(&plain[12..]);
+        file.extend(b"EXIF");
+        file.extend(size.to_le_bytes());
+        file.extend(bytes);
+        let length = (file.len() - 8) as u32;
+        file[4..8].copy_from_slice(&length.to_le_bytes());
+        file
+    }
+
+    /// Where a program has no such memory, in the browser, this ended it.
+    #[test]
+    fn metadata_that_claim_gigabytes_are_not_read() {
+        // One entry: turned by 180 degrees.
+        let turned = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x03\0\0\0\0\0\0\0";
+        let first = |size: u32| {
+            let file = with_metadata(turned, size);
+            let picture = decode(&file, None, Limits::default()).unwrap();
+            assert_eq!((picture.width, picture.height), (2, 1));
+            picture.data[..3].to_vec()
+        };
+        assert_eq!(first(turned.len() as u32), [0, 0, 255]);
+        assert_eq!(first(0xcc47_0068), [255, 0, 0]);
+    }
 }
