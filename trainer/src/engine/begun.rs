@@ -16,7 +16,7 @@ use shared::{Case, Modality};
 use super::assembly::Assembly;
 use super::atomic::{self, Draft};
 use super::placed::PlacedFile;
-use super::source::{Facts, Input, Source};
+use super::source::{Facts, Input, Source, given};
 
 /// Posts run through the first blocks at a time.
 const BATCH: usize = 32;
@@ -109,14 +109,7 @@ impl BegunSource {
             &self.places[modality as usize],
             self.widths[modality as usize],
         );
-        let wanted = posts.iter().zip(cases);
-        let wanted = wanted
-            .filter(|(_, case)| case.has(modality))
-            .map(|(&post, _)| {
-                places[post]
-                    .with_context(|| format!("post {post} has no {} to give", modality.name()))
-            });
-        let wanted: Vec<Place> = wanted.collect::<Result<_>>()?;
+        let wanted = given(places, posts, cases, modality)?;
         let Some(longest) = wanted.iter().map(|place| place.tokens).max() else {
             return Ok(None);
         };

@@ -12,7 +12,7 @@ use shared::{Case, Modality};
 
 use super::assembly::Assembly;
 use super::atomic;
-use super::source::{Facts, Input, Source};
+use super::source::{Facts, Input, Source, given};
 
 /// Posts run through the towers at a time.
 const BATCH: usize = 64;
@@ -144,16 +144,7 @@ impl Side {
 
     /// The rows of those of `posts` that appear in a case with this modality.
     fn of(&self, posts: &[usize], cases: &[Case], modality: Modality) -> Result<Option<Tensor>> {
-        let wanted = posts
-            .iter()
-            .zip(cases)
-            .filter(|(_, case)| case.has(modality));
-        let rows: Vec<u32> = wanted
-            .map(|(&post, _)| {
-                self.row_of[post]
-                    .with_context(|| format!("post {post} has no {} to give", modality.name()))
-            })
-            .collect::<Result<_>>()?;
+        let rows = given(&self.row_of, posts, cases, modality)?;
         let Some(all) = self.rows.as_ref().filter(|_| !rows.is_empty()) else {
             return Ok(None);
         };

@@ -60,6 +60,24 @@ pub struct Facts {
     pub rows: Vec<usize>,
 }
 
+/// What is kept, by post number, of those of `posts` that appear in a case with this modality.
+///
+/// # Errors
+/// If one of them has nothing.
+pub(super) fn given<T: Copy>(
+    kept: &[Option<T>],
+    posts: &[usize],
+    cases: &[Case],
+    modality: Modality,
+) -> Result<Vec<T>> {
+    let with = posts.iter().zip(cases);
+    let with = with.filter(|(_, case)| case.has(modality));
+    with.map(|(&post, _)| {
+        kept[post].with_context(|| format!("post {post} has no {} to give", modality.name()))
+    })
+    .collect()
+}
+
 /// What the model is given.
 #[derive(Debug, Clone)]
 pub enum Input {
